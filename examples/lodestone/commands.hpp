@@ -1,0 +1,40 @@
+// The subcommands. Each returns the exit status; failures are exceptions, which main() prints.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+
+#include "options.hpp"
+
+namespace lodestone_cli {
+
+/// Exit statuses, as --help documents them.
+inline constexpr int success = 0;
+inline constexpr int failure = 1;
+inline constexpr int usage_error = 2;
+
+/// A line on standard error.
+void note(std::string_view text);
+
+/// Results on standard output. Throws io_error when it cannot be written (a full disk, a closed pipe).
+void print(std::string_view text);
+
+int run_tokenize(const settings& s);
+int run_prepare(const settings& s);
+int run_plan(const settings& s);
+int run_sft(const settings& s);
+int run_score(const settings& s);
+int run_generate(const settings& s);
+int run_inspect(const settings& s);
+int run_doctor(const settings& s);
+
+/// What `lodestone demo` may change.
+struct demo_options {
+  std::filesystem::path output;  ///< empty: lodestone-demo in the working folder
+  bool quick = false;
+  int threads = 0;
+};
+int demo(const demo_options& options);
+
+}  // namespace lodestone_cli

@@ -1,0 +1,168 @@
+#include "data_parts.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/data/mixture.hpp>
+#include <lodestone/data/token_store.hpp>
+#include <lodestone/text/chat_families.hpp>
+#include <lodestone/text/special_tokens.hpp>
+#include <lodestone/train/recorders/format.hpp>
+
+#include "commands.hpp"
+#include "program_parts.hpp"
+
+namespace lodestone_cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+lodestone::chat_template make_template(const settings& s, const lodestone::special_tokens& specials,
+                                       const lodestone::tokenizer& tokenizer) {
+  if (s.template_name == "custom") {
+    const template_strings& t = s.custom_template;
+    lodestone::chat_template form;
+    form.begin = t.begin;
+    form.system_prefix = t.system_prefix;
+    form.system_suffix = t.system_suffix;
+    form.user_prefix = t.user_prefix;
+    form.user_suffix = t.user_suffix;
+    form.assistant_prefix = t.assistant_prefix;
+    form.assistant_suffix = t.assistant_suffix;
+    form.turn_separator = t.turn_separator;
+    form.end_token = t.end_token;
+    form.default_system = t.default_system;
+    form.system_in_user_turn = t.system_in_user_turn;
+    form.trim = t.trim;
+    return form;
+  }
+  if (s.template_name != "auto") return lodestone::find_chat_template(s.template_name);
+  return lodestone::detect_chat_template(specials.chat_template,
+                                         [&](std::string_view token) { return tokenizer.id_of(token).has_value(); });
+}
+
+lodestone::chat_encoding make_encoding(const settings& s, bool end_of_text) {
+  lodestone::chat_encoding options;
+  options.targets = detail::pick<lodestone::target_choice>(s.targets,
+                                                           {{"all-answers", lodestone::target_choice::all_answers},
+                                                            {"last-answer", lodestone::target_choice::last_answer},
+                                                            {"all-tokens", lodestone::target_choice::all_tokens}},
+                                                           "targets");
+  options.joint = s.joint == "separate" ? lodestone::piece_joint::separate : lodestone::piece_joint::continuous;
+  options.content = s.content == "parse" ? lodestone::content_tokens::parse : lodestone::content_tokens::literal;
+  options.original_end_labels = s.original_end_labels;
+  options.end_of_text = end_of_text;
+  return options;
+}
+
+fs::path folder_of(const fs::path& model) { return fs::is_directory(model) ? model : model.parent_path(); }
+
+}  // namespace
+
+text_parts::text_parts(const settings& s, bool end_of_text) : tokenizer_(lodestone::tokenizer::load(s.model)) {
+  const lodestone::special_tokens specials = lodestone::read_special_tokens(folder_of(s.model));
+  lodestone::chat_template form;
+  try {
+    form = make_template(s, specials, tokenizer_);
+  } catch (const lodestone::config_error& failure) {
+    if (s.template_name != "auto") throw;
+    no_template_ = failure.what();
+    form.end_token.clear();
+  }
+  encoder_ = std::make_unique<lodestone::chat_encoder<lodestone::tokenizer>>(tokenizer_, std::move(form),
+                                                                             make_encoding(s, end_of_text), specials);
+}
+
+void text_parts::require_template() const {
+  if (!no_template_.empty()) throw lodestone::config_error(no_template_);
+}
+
+lodestone::prepare_options make_prepare_options(const settings& s) {
+  lodestone::prepare_options options;
+  options.seed = static_cast<std::uint64_t>(s.seed);
+  lodestone::example_options& example = options.example;
+  example.record.join_turns = s.join_turns;
+  example.record.strip_zero_width = s.strip_zero_width;
+  example.length.max_tokens = s.max_tokens;
+  example.length.action = lodestone::parse_over_long(s.over_long);
+  example.length.keep_answers = s.keep_answers;
+  example.no_targets = detail::pick<lodestone::no_target_policy>(s.no_targets,
+                                                                 {{"error", lodestone::no_target_policy::error},
+                                                                  {"drop", lodestone::no_target_policy::drop},
+                                                                  {"keep", lodestone::no_target_policy::keep}},
+                                                                 "no_targets");
+  example.faults = s.faults == "skip" ? lodestone::fault_policy::skip : lodestone::fault_policy::error;
+  return options;
+}
+
+std::vector<lodestone::data_source> make_sources(const std::vector<data_source>& sources) {
+  std::vector<lodestone::data_source> out;
+  for (const data_source& source : sources)
+    out.push_back({source.path, lodestone::parse_data_format(source.format), source.count, source.weight});
+  return out;
+}
+
+bool is_token_store(const fs::path& name) {
+  if (!fs::is_regular_file(name) || name.extension() == ".jsonl" || name.extension() == ".json") return false;
+  try {
+    const lodestone::safetensors::file file(name);
+    const auto format = file.metadata().find("format");
+    return format != file.metadata().end() && format->second == lodestone::token_store_format;
+  } catch (const lodestone::format_error&) {
+    return false;
+  }
+}
+
+any_store load_examples(const std::vector<data_source>& sources, const settings& s, const text_parts& text,
+                        std::int64_t model_vocabulary, lodestone::thread_pool& pool, std::string_view what,
+                        lodestone::data_summary* summary) {
+  const lodestone::prepare_options options = make_prepare_options(s);
+  lodestone::data_summary counts;
+  any_store examples;
+  const auto encode = [&](std::span<const lodestone::data_source> some) {
+    auto store = std::make_shared<lodestone::in_memory_store>();
+    const lodestone::data_summary own = lodestone::prepare(some, text.encoder(), options, *store, pool);
+    if (own.conversations > 0) text.require_template();
+    counts.add(own);
+    return std::shared_ptr<const lodestone::in_memory_store>(std::move(store));
+  };
+  const std::vector<lodestone::data_source> all = make_sources(sources);
+  const bool has_stores = std::ranges::any_of(all, [](const auto& source) { return is_token_store(source.path); });
+  if (!has_stores) {
+    examples.add(encode(all));  // counts and weights choose among records
+  } else {
+    // Counts and weights choose among examples, which is the same where every record gives one.
+    std::vector<lodestone::mixture_part> parts;
+    for (lodestone::data_source source : all) {
+      const std::int64_t before = examples.size();
+      const auto [count, weight] = std::pair(source.count, source.weight);
+      if (is_token_store(source.path)) {
+        auto store = std::make_shared<const lodestone::token_store>(source.path);
+        store->require_tokenizer(lodestone::tokenizer_fingerprint(text.tokenizer()));
+        store->verify(model_vocabulary);
+        examples.add(std::move(store));
+      } else {
+        source.count.reset();
+        source.weight.reset();
+        examples.add(encode({&source, 1}));
+      }
+      parts.push_back({examples.size() - before, count, weight});
+    }
+    if (std::ranges::any_of(parts, [](const auto& part) { return part.count || part.weight; }))
+      examples.select(lodestone::mixture_indices(parts, options.seed));
+  }
+  if (examples.size() == 0)
+    throw lodestone::data_error("no example is left", sources.front().path, "see the counts: \n" + counts.to_text());
+  if (counts.records > 0)
+    note(std::string(what) + ": " + lodestone::format_count(counts.records) + " records, " +
+         lodestone::format_count(examples.size()) + " examples, " + lodestone::format_count(counts.tokens) + " tokens, " +
+         lodestone::format_count(counts.targets) + " targets");
+  else
+    note(std::string(what) + ": " + lodestone::format_count(examples.size()) + " examples from a store");
+  for (const std::string& warning : counts.warnings()) note("warning: " + warning);
+  if (summary != nullptr) *summary = counts;
+  return examples;
+}
+
+}  // namespace lodestone_cli

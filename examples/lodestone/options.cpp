@@ -1,0 +1,792 @@
+// The one place that knows CLI11 and toml++: a table of options, filled from the file and then from the command line.
+#include "options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <sstream>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <toml++/toml.h>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/core/file.hpp>
+#include <lodestone/train/recorders/format.hpp>
+#include <lodestone/version.hpp>
+
+namespace lodestone_cli {
+namespace {
+
+using lodestone::config_error;
+
+constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
+constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
+                   sft = bit(command::sft), score = bit(command::score), generate = bit(command::generate),
+                   inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
+constexpr unsigned data_makers = prepare | plan | sft;
+constexpr unsigned trainers = plan | sft;
+constexpr unsigned model_runners = sft | score | generate;
+
+struct command_text {
+  command what;
+  const char* name;
+  const char* help;
+};
+constexpr command_text commands[] = {
+    {command::tokenize, "tokenize", "Text to token ids (a JSON array), or back with --decode"},
+    {command::prepare, "prepare", "Tokenise data once into a memory-mapped store"},
+    {command::plan, "plan", "Dry run: lengths, packs, memory and predicted step times; nothing is trained"},
+    {command::sft, "sft", "Supervised fine-tuning"},
+    {command::score, "score", "Negative log-likelihood of each example, one JSON line each"},
+    {command::generate, "generate", "Continue a prompt"},
+    {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
+    {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
+    {command::demo, "demo", "Train a small real model on long real documents, in minutes, without a GPU"},
+};
+
+// --- One option ------------------------------------------------------------------------------------------------------
+
+/// Binds a key to a member of settings. Texts come from the command line, nodes from the file.
+struct option {
+  std::string key;
+  unsigned commands = 0;
+  std::string kind;  ///< what the value is, for --help
+  std::string help;
+  bool is_switch = false;
+  bool is_list = false;
+  std::function<void(const std::vector<std::string>&)> from_text;
+  std::function<void(const toml::node&, const std::string& where)> from_node;
+  std::function<std::string()> to_text;  ///< as a TOML value; empty: not set
+};
+
+std::string flag(std::string_view key) {
+  std::string text = "--" + std::string(key);
+  std::ranges::replace(text, '_', '-');
+  return text;
+}
+
+[[noreturn]] void wrong_type(const toml::node& node, const std::string& where, std::string_view kind) {
+  std::ostringstream type;
+  type << node.type();
+  throw config_error("must be " + std::string(kind) + ", not " +
+                         (node.is_table() || node.is_array() || node.is_integer() ? "an " : "a ") + type.str(),
+                     where);
+}
+
+std::string toml_text(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      constexpr char digits[] = "0123456789ABCDEF";
+      out += "\\u00";
+      out += digits[byte >> 4];
+      out += digits[byte & 15U];
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string grouped(std::int64_t value) {
+  std::string text = lodestone::format_count(value);
+  if (std::abs(value) < 10'000) std::erase(text, ',');
+  std::ranges::replace(text, ',', '_');
+  return text;
+}
+
+// A TOML float must not look like an integer.
+std::string real(double value) {
+  std::string text = lodestone::format_exact(value);
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::int64_t whole_from_text(std::string text, const std::string& where) {
+  const std::string original = text;
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  for (std::size_t i = 1; i + 1 < text.size(); ++i)  // 65_536: underscores between digits, as in TOML
+    if (text[i] == '_' && is_digit(text[i - 1]) && is_digit(text[i + 1])) text.erase(i--, 1);
+  std::int64_t value = 0;
+  const char* const begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const auto end = std::from_chars(begin, text.data() + text.size(), value);
+  if (end.ec != std::errc{} || end.ptr != text.data() + text.size())
+    throw config_error("must be a whole number, not \"" + original + "\"", where);
+  return value;
+}
+
+double real_from_text(const std::string& text, const std::string& where) {
+  double value = 0.0;
+  const char* const begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const auto end = std::from_chars(begin, text.data() + text.size(), value);
+  if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || !std::isfinite(value))
+    throw config_error("must be a number, not \"" + text + "\"", where);
+  return value;
+}
+
+bool truth_from_text(const std::string& text, const std::string& where) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  throw config_error("must be true or false, not \"" + text + "\"", where);
+}
+
+// --- The table -------------------------------------------------------------------------------------------------------
+
+/// All options over one settings object, in the order of --help and of the written file.
+class table {
+ public:
+  explicit table(settings& s) : s_(s) { fill(); }
+  table(const table&) = delete;
+  table& operator=(const table&) = delete;
+
+  [[nodiscard]] const std::vector<option>& options() const { return options_; }
+  [[nodiscard]] const option* find(std::string_view key) const {
+    const auto found = std::ranges::find(options_, key, &option::key);
+    return found == options_.end() ? nullptr : &*found;
+  }
+  [[nodiscard]] std::vector<std::string> keys() const {
+    std::vector<std::string> out;
+    for (const option& o : options_) out.push_back(o.key);
+    return out;
+  }
+
+ private:
+  option& add(std::string key, unsigned users, std::string kind, std::string help) {
+    option& o = options_.emplace_back();
+    o.key = std::move(key);
+    o.commands = users;
+    o.kind = std::move(kind);
+    o.help = std::move(help);
+    return o;
+  }
+
+  void text(std::string key, unsigned users, std::string& target, std::string help, bool write_empty = false) {
+    option& o = add(std::move(key), users, "TEXT", std::move(help));
+    o.from_text = [&target](const std::vector<std::string>& v) { target = v.back(); };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_string()) wrong_type(n, where, "a text in quotes");
+      target = n.as_string()->get();
+    };
+    o.to_text = [&target, write_empty] { return target.empty() && !write_empty ? std::string() : toml_text(target); };
+  }
+
+  void choice(std::string key, unsigned users, std::string& target, std::vector<std::string> names, std::string help) {
+    std::string kind;
+    for (const std::string& name : names) kind += (kind.empty() ? "" : "|") + name;
+    option& o = add(std::move(key), users, kind, std::move(help));
+    const auto set = [&target, names](const std::string& value, const std::string& where) {
+      if (std::ranges::find(names, value) == names.end()) {
+        std::string list;
+        for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+        const std::string near = nearest(value, names);
+        throw config_error("unknown value \"" + value + "\"" + (near.empty() ? "" : ", did you mean \"" + near + "\"?"),
+                           where, "use one of: " + list);
+      }
+      target = value;
+    };
+    o.from_text = [set, key = o.key](const std::vector<std::string>& v) { set(v.back(), flag(key)); };
+    o.from_node = [set](const toml::node& n, const std::string& where) {
+      if (!n.is_string()) wrong_type(n, where, "a text in quotes");
+      set(n.as_string()->get(), where);
+    };
+    o.to_text = [&target] { return toml_text(target); };
+  }
+
+  template <class Target>
+  void whole(std::string key, unsigned users, Target& target, std::int64_t least, std::string help) {
+    option& o = add(std::move(key), users, "N", std::move(help));
+    const auto set = [&target, least](std::int64_t value, const std::string& where) {
+      if (value < least) throw config_error("must be at least " + std::to_string(least), where);
+      target = value;
+    };
+    o.from_text = [set, key = o.key](const std::vector<std::string>& v) {
+      set(whole_from_text(v.back(), flag(key)), flag(key));
+    };
+    o.from_node = [set](const toml::node& n, const std::string& where) {
+      if (!n.is_integer()) wrong_type(n, where, "a whole number");
+      set(n.as_integer()->get(), where);
+    };
+    o.to_text = [&target] {
+      if constexpr (std::same_as<Target, std::int64_t>)
+        return grouped(target);
+      else
+        return target ? grouped(*target) : std::string();
+    };
+  }
+
+  template <class Target>
+  void number(std::string key, unsigned users, Target& target, std::string help) {
+    option& o = add(std::move(key), users, "X", std::move(help));
+    o.from_text = [&target, key = o.key](const std::vector<std::string>& v) {
+      target = real_from_text(v.back(), flag(key));
+    };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_number()) wrong_type(n, where, "a number");
+      target = n.is_integer() ? static_cast<double>(n.as_integer()->get()) : n.as_floating_point()->get();
+    };
+    o.to_text = [&target] {
+      if constexpr (std::same_as<Target, double>)
+        return real(target);
+      else
+        return target ? real(*target) : std::string();
+    };
+  }
+
+  void truth(std::string key, unsigned users, bool& target, std::string help) {
+    option& o = add(std::move(key), users, "true or false", std::move(help));
+    o.is_switch = true;
+    o.from_text = [&target, key = o.key](const std::vector<std::string>& v) {
+      target = truth_from_text(v.back(), flag(key));
+    };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_boolean()) wrong_type(n, where, "true or false");
+      target = n.as_boolean()->get();
+    };
+    o.to_text = [&target] { return std::string(target ? "true" : "false"); };
+  }
+
+  void whole_list(std::string key, unsigned users, std::vector<std::int64_t>& target, std::string help) {
+    option& o = add(std::move(key), users, "N,N,...", std::move(help));
+    o.is_list = true;
+    const auto check_positive = [](std::int64_t value, const std::string& where) {
+      if (value < 1) throw config_error("must be at least 1", where);
+      return value;
+    };
+    o.from_text = [&target, check_positive, key = o.key](const std::vector<std::string>& v) {
+      target.clear();
+      for (const std::string& one : split(v)) target.push_back(check_positive(whole_from_text(one, flag(key)), flag(key)));
+    };
+    o.from_node = [&target, check_positive](const toml::node& n, const std::string& where) {
+      if (!n.is_array()) wrong_type(n, where, "a list of whole numbers");
+      target.clear();
+      for (const toml::node& one : *n.as_array()) {
+        if (!one.is_integer()) wrong_type(one, where, "a list of whole numbers");
+        target.push_back(check_positive(one.as_integer()->get(), where));
+      }
+    };
+    o.to_text = [&target] {
+      std::string out = "[";
+      for (const std::int64_t value : target) out += (out.size() > 1 ? ", " : "") + grouped(value);
+      return out + "]";
+    };
+  }
+
+  void text_list(std::string key, unsigned users, std::vector<std::string>& target, std::vector<std::string> names,
+                 std::string help) {
+    option& o = add(std::move(key), users, "NAME,NAME,...", std::move(help));
+    o.is_list = true;
+    const auto check_name = [names](const std::string& value, const std::string& where) {
+      if (std::ranges::find(names, value) != names.end()) return value;
+      std::string list;
+      for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+      throw config_error("unknown value \"" + value + "\"", where, "use some of: " + list);
+    };
+    o.from_text = [&target, check_name, key = o.key](const std::vector<std::string>& v) {
+      target.clear();
+      for (const std::string& one : split(v)) target.push_back(check_name(one, flag(key)));
+    };
+    o.from_node = [&target, check_name](const toml::node& n, const std::string& where) {
+      if (!n.is_array()) wrong_type(n, where, "a list of texts");
+      target.clear();
+      for (const toml::node& one : *n.as_array()) {
+        if (!one.is_string()) wrong_type(one, where, "a list of texts");
+        target.push_back(check_name(one.as_string()->get(), where));
+      }
+    };
+    o.to_text = [&target] {
+      std::string out = "[";
+      for (const std::string& value : target) out += (out.size() > 1 ? ", " : "") + toml_text(value);
+      return out + "]";
+    };
+  }
+
+  /// [[key]] tables; on the command line PATH[,format=F][,weight=W][,count=N], as often as needed.
+  void sources(std::string key, unsigned users, std::vector<data_source>& target, std::string help);
+
+  /// "1,2,4" "8" -> 1 2 4 8.
+  static std::vector<std::string> split(const std::vector<std::string>& values) {
+    std::vector<std::string> out;
+    for (const std::string& value : values)
+      for (std::size_t begin = 0; begin <= value.size();) {
+        const std::size_t end = std::min(value.find(',', begin), value.size());
+        out.push_back(value.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    return out;
+  }
+
+  void fill();
+
+  settings& s_;
+  std::vector<option> options_;
+};
+
+const std::vector<std::string> source_keys{"path", "format", "weight", "count"};
+
+void set_source(data_source& source, const std::string& key, const std::string& value, const std::string& where) {
+  if (key == "format") source.format = value;
+  if (key == "weight") source.weight = real_from_text(value, where + " weight");
+  if (key == "count") source.count = whole_from_text(value, where + " count");
+}
+
+void table::sources(std::string key, unsigned users, std::vector<data_source>& target, std::string help) {
+  option& o = add(std::move(key), users, "PATH[,format=F][,weight=W][,count=N]", std::move(help));
+  o.is_list = true;
+  o.from_text = [&target, key = o.key](const std::vector<std::string>& v) {
+    target.clear();
+    for (std::string one : v) {
+      data_source source;
+      for (;;) {  // settings stand at the end; a comma that none follows belongs to the path
+        const std::size_t comma = one.rfind(',');
+        if (comma == std::string::npos) break;
+        const std::string tail = one.substr(comma + 1);
+        const std::size_t equals = tail.find('=');
+        const std::string name = tail.substr(0, equals);
+        if (equals == std::string::npos || name == "path" || std::ranges::find(source_keys, name) == source_keys.end())
+          break;
+        set_source(source, name, tail.substr(equals + 1), flag(key));
+        one.resize(comma);
+      }
+      source.path = one;
+      target.push_back(source);
+    }
+  };
+  o.from_node = [&target, key = o.key](const toml::node& n, const std::string& where) {
+    target.clear();
+    if (n.is_string()) {  // data = "train.jsonl"
+      target.push_back({.path = n.as_string()->get(), .weight = {}, .count = {}});
+      return;
+    }
+    if (!n.is_array()) wrong_type(n, where, "one or more [[" + key + "]] tables, or a path");
+    const std::string file = where.substr(0, where.rfind(':', where.rfind(": ") - 1));
+    for (const toml::node& one : *n.as_array()) {
+      const auto place = [&](const toml::node& at, std::string_view name) {
+        return file + ":" + std::to_string(at.source().begin.line) + ": " + key + "." + std::string(name);
+      };
+      if (one.is_string()) {
+        target.push_back({.path = one.as_string()->get(), .weight = {}, .count = {}});
+        continue;
+      }
+      if (!one.is_table()) wrong_type(one, where, "one or more [[" + key + "]] tables, or a path");
+      data_source source;
+      for (const auto& [name, value] : *one.as_table()) {
+        const std::string at = place(value, name.str());
+        if (name == "path" || name == "format") {
+          if (!value.is_string()) wrong_type(value, at, "a text in quotes");
+          (name == "path" ? source.path : source.format) = value.as_string()->get();
+        } else if (name == "weight") {
+          if (!value.is_number()) wrong_type(value, at, "a number");
+          source.weight = value.is_integer() ? static_cast<double>(value.as_integer()->get())
+                                             : value.as_floating_point()->get();
+        } else if (name == "count") {
+          if (!value.is_integer()) wrong_type(value, at, "a whole number");
+          source.count = value.as_integer()->get();
+        } else {
+          const std::string near = nearest(name.str(), source_keys);
+          throw config_error("unknown key" + (near.empty() ? "" : ", did you mean \"" + near + "\"?"), at,
+                             "a [[" + key + "]] table has path, format, weight and count; keys of the whole run stand "
+                             "before the first table");
+        }
+      }
+      if (source.path.empty()) throw config_error("has no path", place(one, "path"), "add path = \"FILE\"");
+      target.push_back(std::move(source));
+    }
+  };
+  o.to_text = [] { return std::string(); };  // written as tables at the end of the file
+}
+
+void table::fill() {
+  text("model", tokenize | data_makers | model_runners, s_.model, "Hugging Face model folder (tokenize: or tokenizer file)");
+  sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
+  sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
+  text("output", prepare | sft, s_.output, "sft: folder of the run and of the trained model; prepare: file of the store");
+  text("resume", sft, s_.resume, "auto (continue the run in the output folder if there is one), never, or the path of a "
+       "checkpoint");
+
+  text("template", data_makers | generate, s_.template_name,
+       "chat format by name, auto (from the model folder), or custom with the custom_template keys");
+  template_strings& t = s_.custom_template;
+  const auto form = [&](const char* key, std::string& target, const char* help) {
+    text(std::string("custom_template_") + key, data_makers | generate, target, help);
+  };
+  form("begin", t.begin, "custom template: control tokens at the very beginning");
+  form("system_prefix", t.system_prefix, "custom template: before the system message");
+  form("system_suffix", t.system_suffix, "custom template: after the system message");
+  form("user_prefix", t.user_prefix, "custom template: before a user message; {round} becomes its number");
+  form("user_suffix", t.user_suffix, "custom template: after a user message");
+  form("assistant_prefix", t.assistant_prefix, "custom template: before an answer");
+  form("assistant_suffix", t.assistant_suffix, "custom template: after an answer, trained");
+  form("turn_separator", t.turn_separator, "custom template: between an answer and the next user message");
+  text("custom_template_end_token", data_makers | generate, t.end_token,
+       "custom template: ends an answer; {eos} is the model's end-of-sequence token", true);
+  form("default_system", t.default_system, "custom template: the system message where a conversation has none");
+  truth("custom_template_system_in_user_turn", data_makers | generate, t.system_in_user_turn,
+        "custom template: the system message stands inside the first user turn");
+  truth("custom_template_trim", data_makers | generate, t.trim, "custom template: strip white space around messages");
+
+  choice("targets", data_makers, s_.targets, {"all-answers", "last-answer", "all-tokens"}, "what is trained");
+  whole("max_tokens", data_makers, s_.max_tokens, 0,
+        "longest example; 0: what a pack or shared stream holds, else no limit");
+  choice("over_long", data_makers, s_.over_long,
+         {"error", "drop", "truncate-left", "truncate-right", "truncate-middle", "split"}, "what becomes of longer ones");
+  truth("keep_answers", data_makers, s_.keep_answers, "truncation shortens questions and documents, never answers");
+  truth("end_of_text", data_makers, s_.end_of_text, "plain documents end with the end-of-sequence token");
+  truth("join_turns", data_makers, s_.join_turns, "two turns of one role in a row become one (else an error)");
+  truth("strip_zero_width", data_makers, s_.strip_zero_width, "remove zero-width characters from answers");
+  choice("content", data_makers, s_.content, {"literal", "parse"}, "control tokens spelled out in messages");
+  choice("joint", data_makers, s_.joint, {"continuous", "separate"}, "how the pieces of a conversation are tokenised");
+  choice("no_targets", data_makers, s_.no_targets, {"error", "drop", "keep"}, "examples without anything to train on");
+  choice("faults", data_makers, s_.faults, {"error", "skip"}, "records that cannot be read");
+  truth("original_end_labels", data_makers, s_.original_end_labels, "end-token labels as in LongAlign's own code");
+
+  choice("batching", trainers, s_.batching, {"naive", "sorted", "packed", "original"}, "which examples share a stream");
+  choice("packing", trainers, s_.packing, {"next-fit", "first-fit-decreasing", "best-fit-decreasing"},
+         "how packs are filled");
+  whole("tokens", data_makers, s_.tokens, 0, "tokens of a pack");
+  whole("packing_window", trainers, s_.packing_window, 0, "examples that are packed together; 0: all");
+  whole("packs_per_step", trainers, s_.packs_per_step, 0, "content of an optimiser step, in packs");
+  whole("sequences_per_step", trainers, s_.sequences_per_step, 0, "or in sequences");
+  whole("tokens_per_step", trainers, s_.tokens_per_step, 0, "or in tokens (default: 8 packs, or 8 sequences)");
+  whole("group", trainers, s_.group, 1, "sorted batching: neighbours in length that stay together");
+  whole("group_tokens", trainers, s_.group_tokens, 0,
+        "sorted batching: neighbours share streams of up to so many tokens; 0: one sequence each");
+  choice("normaliser", sft, s_.normaliser, {"sequence", "token", "pack", "constant", "user"},
+         "the loss is a mean over sequences (LongAlign's loss weighting), tokens or packs, or divided by divisor");
+  number("divisor", sft, s_.divisor, "of the normalisers constant and user");
+  choice("position", trainers, s_.position, {"contiguous", "absolute"},
+         "position ids start at 0 in each sequence, or run on through the pack as in LongAlign's own code");
+  number("rope_base", data_makers | model_runners, s_.rope_base, "replaces the model's rope_theta (LongAlign: 2e6)");
+  choice("rope_scaling", trainers | model_runners, s_.rope_scaling,
+         {"keep", "none", "linear", "dynamic", "yarn", "llama3"}, "replaces the model's RoPE scaling");
+  number("rope_factor", trainers | model_runners, s_.rope_factor, "of the RoPE scaling");
+  whole("rope_original_max_positions", trainers | model_runners, s_.rope_original_max_positions, 1,
+        "context that the model was pretrained with (yarn, llama3)");
+  whole("max_positions", trainers | model_runners, s_.max_positions, 1,
+        "max_position_embeddings of the trained model (dynamic scaling depends on it)");
+
+  number("learning_rate", sft, s_.learning_rate, "peak learning rate");
+  choice("schedule", sft, s_.schedule, {"constant", "linear", "cosine"}, "of the learning rate after the warm-up");
+  number("warmup_ratio", sft, s_.warmup_ratio, "share of the steps that warm up");
+  whole("warmup_steps", sft, s_.warmup_steps, 0, "wins over the ratio when positive");
+  number("learning_rate_floor", sft, s_.learning_rate_floor, "what the schedule ends at, as a share of the peak");
+  number("beta1", sft, s_.beta1, "AdamW: memory of the mean gradient");
+  number("beta2", sft, s_.beta2, "AdamW: memory of the squared gradient");
+  number("epsilon", sft, s_.epsilon, "AdamW: added to the root");
+  number("weight_decay", sft, s_.weight_decay, "decoupled weight decay");
+  choice("decay", sft, s_.decay, {"matrices", "matrices-but-embeddings", "everything"}, "what decays");
+  number("clip", sft, s_.clip, "largest global gradient norm; 0: no clipping");
+
+  whole("epochs", sft, s_.epochs, 1, "passes over the data");
+  whole("max_steps", sft, s_.max_steps, 0, "stop after so many steps; 0: after the epochs");
+  whole("seed", data_makers | generate, s_.seed, 0, "of every random choice");
+  whole("save_every", sft, s_.save_every, 0, "steps between checkpoints; 0: only at the end and on a signal");
+  whole("keep_last", sft, s_.keep_last, 0, "newest checkpoints that are kept; 0: all");
+  truth("keep_best", sft, s_.keep_best, "keep the checkpoint with the lowest held-out loss too");
+  whole("evaluate_every", sft, s_.evaluate_every, 0, "steps between evaluations of held_out; 0: before and after");
+  whole("position_bucket", sft, s_.position_bucket, 0, "tokens a bucket of the held-out loss by position; 0: none");
+  truth("rehearse", sft, s_.rehearse, "run the largest micro-batch once before the first step");
+  choice("activations", trainers, s_.activations, {"keep-all", "keep-attention", "checkpoint"},
+         "what is kept between forward and backward");
+  choice("dtype", plan | model_runners, s_.dtype, {"f32", "f64"}, "arithmetic of the host backend");
+  choice("export_dtype", sft, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
+         "of the written model; same: as the model folder");
+  whole("threads", tokenize | data_makers | model_runners | demo, s_.threads, 0, "0: as many as the machine has");
+  whole("ranks", sft, s_.ranks, 1, "ranks of this process, which share the threads");
+  truth("progress", sft, s_.progress, "progress on standard error");
+  truth("metrics", sft, s_.metrics, "metrics.jsonl");
+  truth("tensorboard", sft, s_.tensorboard, "TensorBoard event files");
+  truth("report", sft, s_.report, "report.html");
+
+  whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
+  text_list("compare", plan, s_.compare, {"naive", "sorted", "packed", "original"}, "strategies to compare");
+
+  text("text_file", tokenize, s_.text_file, "the text (with --decode: a JSON array of ids); - is standard input");
+  truth("special", tokenize, s_.special, "begin-of-sequence and other tokens that the tokenizer adds");
+  truth("decode", tokenize, s_.decode, "from ids to text");
+  text("prompt", generate, s_.prompt, "the text to continue");
+  text("prompt_file", generate, s_.prompt_file, "a file that holds it; - is standard input");
+  truth("chat", generate, s_.chat, "the prompt is a question: write it in the chat format");
+  whole("max_new_tokens", generate, s_.max_new_tokens, 0, "tokens to write at most");
+  number("temperature", generate, s_.temperature, "0: the most likely token");
+  text("path", inspect, s_.path, "model folder, token store or run folder");
+  text("output", demo, s_.output, "folder for the demonstration's files");
+  truth("quick", demo, s_.quick, "a tenth of the steps: shows that everything runs, not what it reaches");
+}
+
+// --- The file --------------------------------------------------------------------------------------------------------
+
+void read_file(table& options, const std::filesystem::path& name, std::vector<std::string>& given) {
+  toml::table file;
+  try {
+    const std::string text = lodestone::read_text(name);
+    file = toml::parse(text, name.string());
+  } catch (const toml::parse_error& failure) {
+    throw config_error(std::string(failure.description()),
+                       name.string() + ":" + std::to_string(failure.source().begin.line) + ":" +
+                           std::to_string(failure.source().begin.column));
+  }
+  // [custom_template] is a table in the file and a prefix on the command line.
+  std::vector<std::pair<std::string, const toml::node*>> entries;
+  for (const auto& [key, value] : file) {
+    if (key == "custom_template" && value.is_table()) {
+      for (const auto& [inner, text] : *value.as_table())
+        entries.emplace_back("custom_template_" + std::string(inner.str()), &text);
+    } else {
+      entries.emplace_back(std::string(key.str()), &value);
+    }
+  }
+  std::ranges::sort(entries, {}, [](const auto& e) { return e.second->source().begin; });  // report the first fault
+  for (const auto& [key, value] : entries) {
+    const std::string where = name.string() + ":" + std::to_string(value->source().begin.line) + ": " + key;
+    const option* found = options.find(key);
+    if (found == nullptr) {
+      const std::string near = nearest(key, options.keys());
+      throw config_error("unknown key" + (near.empty() ? "" : ", did you mean \"" + near + "\"?"), where,
+                         near.empty() ? "lodestone sft --help lists the keys (as flags)" : "");
+    }
+    found->from_node(*value, where);
+    given.push_back(key);
+  }
+}
+
+}  // namespace
+
+std::string nearest(std::string_view word, const std::vector<std::string>& names) {
+  // Edit distance with transpositions (optimal string alignment); '-' and '_' are one character.
+  const auto same = [](char a, char b) { return (a == '-' ? '_' : a) == (b == '-' ? '_' : b); };
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& name : names) {
+    const std::size_t n = word.size(), m = name.size();
+    std::vector<std::vector<std::size_t>> d(n + 1, std::vector<std::size_t>(m + 1));
+    for (std::size_t i = 0; i <= n; ++i) d[i][0] = i;
+    for (std::size_t j = 0; j <= m; ++j) d[0][j] = j;
+    for (std::size_t i = 1; i <= n; ++i)
+      for (std::size_t j = 1; j <= m; ++j) {
+        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same(word[i - 1], name[j - 1]) ? 0 : 1)});
+        if (i > 1 && j > 1 && same(word[i - 1], name[j - 2]) && same(word[i - 2], name[j - 1]))
+          d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      }
+    if (d[n][m] < best_distance) {
+      best_distance = d[n][m];
+      best = name;
+    }
+  }
+  return best;
+}
+
+request read_request(int argc, const char* const* argv) {
+  request result;
+  table options(result.values);
+
+  CLI::App app{"Lodestone: long-context alignment of Llama-family language models"};
+  app.name("lodestone");
+  app.set_version_flag("--version", "lodestone " + std::string(LODESTONE_VERSION_STRING));
+  app.footer(
+      "Standard output carries results, standard error everything else. Exit status: 0 success (also when a signal\n"
+      "stopped a run and its checkpoint is written), 1 failure, 2 wrong command line or configuration.");
+  app.allow_extras();
+  std::vector<std::string> command_names;
+  struct raw_values {
+    const option* what = nullptr;
+    std::string text{};
+    std::vector<std::string> texts{};
+    CLI::Option* flag = nullptr;
+  };
+  std::vector<std::pair<CLI::App*, command>> subs;
+  std::vector<std::unique_ptr<raw_values>> raw;
+  std::string config;
+  for (const command_text& c : commands) {
+    command_names.emplace_back(c.name);
+    CLI::App* sub = app.add_subcommand(c.name, c.help);
+    sub->allow_extras();
+    sub->fallthrough(false);
+    subs.emplace_back(sub, c.what);
+    if (c.what != command::doctor && c.what != command::inspect)
+      sub->add_option("--config", config, "TOML file with the same keys, written with underscores")->type_name("FILE");
+    for (const option& o : options.options()) {
+      if ((o.commands & bit(c.what)) == 0) continue;
+      raw_values& one = *raw.emplace_back(std::make_unique<raw_values>(raw_values{.what = &o}));
+      const std::string preset = o.to_text();
+      const std::string help = o.help + (preset.empty() || preset == "\"\"" ? "" : " (default " + preset + ")");
+      if (o.is_switch) {
+        sub->add_flag_function(
+            flag(o.key) + ",!--no-" + flag(o.key).substr(2),
+            [&one](std::int64_t count) { one.texts.assign(1, count > 0 ? "true" : "false"); }, help);
+        continue;
+      }
+      const std::string name = o.key == "path" ? "path" : flag(o.key);
+      one.flag = o.is_list ? sub->add_option(name, one.texts, help) : sub->add_option(name, one.text, help)->take_last();
+      one.flag->type_name(o.kind);
+      if (o.is_list) one.flag->allow_extra_args(false);  // the flag is repeated, or values are joined by commas
+    }
+  }
+  app.require_subcommand(0, 1);
+  try {
+    app.parse(argc, const_cast<char**>(argv));  // CLI11 2.1 does not change them
+  } catch (const CLI::CallForHelp&) {
+    throw early_exit{app.help()};
+  } catch (const CLI::CallForAllHelp&) {
+    throw early_exit{app.help("", CLI::AppFormatMode::All)};
+  } catch (const CLI::CallForVersion& asked) {
+    throw early_exit{std::string(asked.what()) + "\n"};
+  } catch (const CLI::ParseError& failure) {
+    throw config_error(failure.what(), "command line", "lodestone --help lists the commands");
+  }
+  const auto chosen = std::ranges::find_if(subs, [](const auto& s) { return s.first->parsed(); });
+  if (chosen == subs.end()) {
+    const std::vector<std::string> rest = app.remaining();
+    if (rest.empty()) throw config_error("no command is given", "command line", "lodestone --help lists the commands");
+    const std::string near = nearest(rest.front(), command_names);
+    throw config_error("unknown command \"" + rest.front() + "\"" +
+                           (near.empty() ? "" : ", did you mean \"" + near + "\"?"),
+                       "command line", "lodestone --help lists the commands");
+  }
+  result.what = chosen->second;
+  const std::string name = chosen->first->get_name();
+  if (const std::vector<std::string> rest = app.remaining(true); !rest.empty()) {
+    std::vector<std::string> flags{"--config", "--help"};
+    for (const option& o : options.options())
+      if ((o.commands & bit(result.what)) != 0) {
+        flags.push_back(flag(o.key));
+        if (o.is_switch) flags.push_back("--no-" + flag(o.key).substr(2));
+      }
+    const std::string word = rest.front().substr(0, rest.front().find('='));
+    const std::string near = word.starts_with('-') ? nearest(word, flags) : "";
+    throw config_error((word.starts_with('-') ? "unknown flag \"" : "unexpected argument \"") + word + "\"" +
+                           (near.empty() ? "" : ", did you mean \"" + near + "\"?"),
+                       "lodestone " + name, "lodestone " + name + " --help lists the flags");
+  }
+  if (!config.empty()) {
+    result.config = config;
+    read_file(options, config, result.given);
+  }
+  for (const auto& one : raw) {
+    if (one->flag != nullptr && one->flag->count() > 0 && !one->what->is_list) one->texts.assign(1, one->text);
+    if (one->texts.empty()) continue;
+    one->what->from_text(one->texts);
+    result.given.push_back(one->what->key);
+  }
+  const bool has_strings = std::ranges::any_of(result.given, [](const auto& k) { return k.starts_with("custom_template_"); });
+  if (has_strings && std::ranges::find(result.given, "template") == result.given.end())
+    result.values.template_name = "custom";
+  if (has_strings && result.values.template_name != "custom")
+    throw config_error("strings of a custom template stand beside template = \"" + result.values.template_name + "\"",
+                       "custom_template", "set template = \"custom\", or remove the strings");
+  check(result.what, result.values);
+  if ((bit(result.what) & data_makers) != 0) resolve(result.values);
+  return result;
+}
+
+void resolve(settings& s) {
+  const bool packs = s.batching == "packed" || s.batching == "original";
+  if (s.packs_per_step == 0 && s.sequences_per_step == 0 && s.tokens_per_step == 0)
+    (packs ? s.packs_per_step : s.sequences_per_step) = 8;
+  const std::int64_t room = packs ? s.tokens : s.batching == "sorted" ? s.group_tokens : 0;
+  if (s.max_tokens == 0) s.max_tokens = room;
+  if (room > 0 && s.max_tokens > room)
+    throw config_error("examples of up to " + std::to_string(s.max_tokens) + " tokens do not fit into " +
+                           std::to_string(room),
+                       "max_tokens", packs ? "raise tokens, or lower max_tokens" : "raise group_tokens, or lower max_tokens");
+}
+
+void check(command what, const settings& s) {
+  const auto need = [](bool present, const char* key, const char* why) {
+    if (!present) throw config_error(std::string("is not given; ") + why, flag(key));
+  };
+  const bool trains = what == command::sft || what == command::plan;
+  if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
+  if (what == command::prepare || trains || what == command::score || what == command::generate)
+    need(!s.model.empty(), "model", "name the model folder");
+  if (what == command::prepare || trains || what == command::score)
+    need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
+  if (what == command::prepare) need(!s.output.empty(), "output", "name the file of the token store");
+  if (what == command::sft) need(!s.output.empty(), "output", "name a folder for the trained model");
+  if (what == command::tokenize) need(!s.text_file.empty(), "text_file", "name a file, or - for standard input");
+  if (what == command::generate)
+    need(!s.prompt.empty() != !s.prompt_file.empty(), "prompt", "give either --prompt or --prompt-file");
+  if (what == command::inspect) need(!s.path.empty(), "path", "name a folder or file: lodestone inspect PATH");
+  if (trains) {
+    const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0);
+    if (contents > 1)
+      throw config_error("the content of a step is given more than once", "packs_per_step",
+                         "give one of packs_per_step, sequences_per_step, tokens_per_step");
+    if (s.packs_per_step > 0 && (s.batching == "naive" || s.batching == "sorted"))
+      throw config_error("batching = " + s.batching + " has no packs", "packs_per_step",
+                         "give sequences_per_step or tokens_per_step");
+    if (s.batching == "original" && s.packs_per_step == 0 && contents > 0)
+      throw config_error("batching = original counts packs", "packs_per_step", "give packs_per_step");
+    if ((s.batching == "packed" || s.batching == "original") && s.tokens < 2)
+      throw config_error("a pack must hold at least 2 tokens", "tokens");
+  }
+  if (what == command::sft) {
+    if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
+    if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");
+    if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
+  }
+  if (what == command::generate && s.temperature < 0.0) throw config_error("must not be negative", "temperature");
+}
+
+std::string to_toml(const settings& values) {
+  settings copy = values;  // the table binds to an object that it may write to
+  const table options(copy);
+  std::string text, form;
+  for (const option& o : options.options()) {
+    if ((o.commands & data_makers) == 0) continue;  // what a file configures: prepare, plan and sft
+    const std::string value = o.to_text();
+    if (value.empty()) continue;
+    constexpr std::string_view prefix = "custom_template_";
+    if (o.key.starts_with(prefix))
+      form += o.key.substr(prefix.size()) + " = " + value + "\n";
+    else
+      text += o.key + " = " + value + "\n";
+  }
+  if (values.template_name == "custom") text += "\n[custom_template]\n" + form;
+  for (const auto& [key, list] : {std::pair{"data", &copy.data}, std::pair{"held_out", &copy.held_out}})
+    for (const data_source& source : *list) {
+      text += "\n[[" + std::string(key) + "]]\npath = " + toml_text(source.path) + "\n";
+      if (source.format != "auto") text += "format = " + toml_text(source.format) + "\n";
+      if (source.weight) text += "weight = " + real(*source.weight) + "\n";
+      if (source.count) text += "count = " + grouped(*source.count) + "\n";
+    }
+  return text;
+}
+
+std::vector<lodestone::setting> to_pairs(const settings& values) {
+  settings copy = values;
+  const table options(copy);
+  std::vector<lodestone::setting> pairs;
+  for (const option& o : options.options()) {
+    if ((o.commands & data_makers) == 0) continue;
+    if (o.key.starts_with("custom_template_") && values.template_name != "custom") continue;
+    if (const std::string value = o.to_text(); !value.empty()) pairs.push_back({o.key, value});
+    for (const auto& [key, list] : {std::pair{"data", &copy.data}, std::pair{"held_out", &copy.held_out}}) {
+      if (o.key != key) continue;
+      for (const data_source& source : *list)
+        pairs.push_back({key, source.path + (source.format == "auto" ? "" : ", format " + source.format) +
+                                  (source.weight ? ", weight " + real(*source.weight) : "") +
+                                  (source.count ? ", count " + grouped(*source.count) : "")});
+    }
+  }
+  return pairs;
+}
+
+void save_settings(const settings& values, const std::filesystem::path& name) {
+  lodestone::atomic_file file(name);
+  file.write("# The resolved configuration. To run it again: lodestone sft --config " + name.filename().string() + "\n" +
+             to_toml(values));
+  file.commit();
+}
+
+}  // namespace lodestone_cli

@@ -1,0 +1,169 @@
+// Every option of the program: one struct, read from a TOML file and the command line, and written back.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lodestone/train/recorder.hpp>
+
+namespace lodestone_cli {
+
+/// One [[data]] or [[held_out]] table.
+struct data_source {
+  std::string path;             ///< JSONL, a JSON array, or a store made by `prepare`
+  std::string format = "auto";
+  std::optional<double> weight;       ///< share of the mixture
+  std::optional<std::int64_t> count;  ///< examples to take
+};
+
+/// The strings of template = "custom".
+struct template_strings {
+  std::string begin, system_prefix, system_suffix, user_prefix, user_suffix, assistant_prefix, assistant_suffix,
+      turn_separator, end_token = "{eos}", default_system;
+  bool system_in_user_turn = false;
+  bool trim = false;
+};
+
+/// All settings. A member `x_y` is the key `x_y` of the file and the flag `--x-y` of the command line.
+struct settings {
+  // What is trained, on what, to where.
+  std::string model;
+  std::vector<data_source> data;
+  std::vector<data_source> held_out;
+  std::string output;
+  std::string resume = "auto";
+
+  // From records to examples.
+  std::string template_name = "auto";  ///< key `template`
+  template_strings custom_template;
+  std::string targets = "all-answers";
+  std::int64_t max_tokens = 0;
+  std::string over_long = "error";
+  bool keep_answers = true;
+  bool end_of_text = true;
+  bool join_turns = false;
+  bool strip_zero_width = false;
+  std::string content = "literal";
+  std::string joint = "continuous";
+  std::string no_targets = "error";
+  std::string faults = "error";
+  bool original_end_labels = false;
+
+  // Batching, loss, positions.
+  std::string batching = "packed";
+  std::string packing = "best-fit-decreasing";
+  std::int64_t tokens = 65'536;
+  std::int64_t packing_window = 0;
+  std::int64_t packs_per_step = 0;
+  std::int64_t sequences_per_step = 0;
+  std::int64_t tokens_per_step = 0;
+  std::int64_t group = 8;
+  std::int64_t group_tokens = 0;
+  std::string normaliser = "sequence";
+  double divisor = 30.0;
+  std::string position = "contiguous";
+  std::optional<double> rope_base;
+  std::string rope_scaling = "keep";
+  std::optional<double> rope_factor;
+  std::optional<std::int64_t> rope_original_max_positions;
+  std::optional<std::int64_t> max_positions;
+
+  // Optimiser.
+  double learning_rate = 2e-5;
+  std::string schedule = "cosine";
+  double warmup_ratio = 0.03;
+  std::int64_t warmup_steps = 0;
+  double learning_rate_floor = 0.0;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0.0;
+  std::string decay = "matrices";
+  double clip = 1.0;
+
+  // The run.
+  std::int64_t epochs = 2;
+  std::int64_t max_steps = 0;
+  std::int64_t seed = 42;
+  std::int64_t save_every = 200;
+  std::int64_t keep_last = 3;
+  bool keep_best = true;
+  std::int64_t evaluate_every = 0;
+  std::int64_t position_bucket = 1024;
+  bool rehearse = true;
+  std::string activations = "checkpoint";
+  std::string dtype = "f32";
+  std::string export_dtype = "same";
+  std::int64_t threads = 0;
+  std::int64_t ranks = 1;
+  bool progress = true;
+  bool metrics = true;
+  bool tensorboard = true;
+  bool report = true;
+
+  // plan
+  std::vector<std::int64_t> plan_ranks{1, 2, 4, 8};
+  std::vector<std::string> compare{"naive", "sorted", "packed"};
+
+  // tokenize
+  std::string text_file;
+  bool special = true;
+  bool decode = false;
+
+  // generate
+  std::string prompt;
+  std::string prompt_file;
+  bool chat = false;
+  std::int64_t max_new_tokens = 64;
+  double temperature = 0.0;
+
+  // inspect
+  std::string path;
+
+  // demo
+  bool quick = false;
+};
+
+/// The subcommands.
+enum class command : unsigned { tokenize, prepare, plan, sft, score, generate, inspect, doctor, demo };
+
+/// What the command line asks for.
+struct request {
+  command what = command::doctor;
+  settings values;
+  std::filesystem::path config;      ///< the file given by --config, empty if none
+  std::vector<std::string> given;    ///< keys that the file or the command line set
+};
+
+/// Ends the program with a text that was asked for (--help, --version): printed to standard output, exit status 0.
+struct early_exit {
+  std::string text;
+};
+
+/// Reads the command line and the configuration file that it names. Throws lodestone::config_error for unknown flags and
+/// keys (naming the nearest one), wrong types and values (with file:line), and early_exit.
+[[nodiscard]] request read_request(int argc, const char* const* argv);
+
+/// Throws config_error for settings that contradict each other or that `what` needs and lacks.
+void check(command what, const settings& values);
+
+/// Fills in what has no value of its own: the content of a step, the longest example.
+void resolve(settings& values);
+
+/// The resolved configuration as TOML; reading it gives the same settings.
+[[nodiscard]] std::string to_toml(const settings& values);
+
+/// The same as pairs of key and value, for reports.
+[[nodiscard]] std::vector<lodestone::setting> to_pairs(const settings& values);
+
+/// Writes to_toml() to a file, replacing it whole.
+void save_settings(const settings& values, const std::filesystem::path& name);
+
+/// The entry of `names` that is nearest to `word` by edit distance, empty when none is near.
+[[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& names);
+
+}  // namespace lodestone_cli

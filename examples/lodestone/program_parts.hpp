@@ -1,0 +1,171 @@
+// Parts of a training program that are chosen at run time: small types that model the library's concepts, so that model
+// and backend are compiled once and not for every product of options.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/batching/assemble.hpp>
+#include <lodestone/batching/naive.hpp>
+#include <lodestone/batching/packed.hpp>
+#include <lodestone/batching/parity.hpp>
+#include <lodestone/batching/sorted.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/loss/weighted_sft.hpp>
+#include <lodestone/model/config_edit.hpp>
+#include <lodestone/optim/adamw.hpp>
+
+#include "options.hpp"
+
+namespace lodestone_cli {
+
+/// One of the library's batching strategies.
+class any_batching {
+ public:
+  template <lodestone::batching_strategy B>
+  any_batching(B strategy) : strategy_(strategy) {}  // NOLINT(google-explicit-constructor): it stands for the strategy
+
+  [[nodiscard]] lodestone::epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t seed,
+                                           std::uint64_t epoch) const {
+    return std::visit([&](const auto& strategy) { return strategy.plan(lengths, seed, epoch); }, strategy_);
+  }
+
+ private:
+  std::variant<lodestone::batching::naive, lodestone::batching::sorted, lodestone::batching::packed,
+               lodestone::batching::original_packed>
+      strategy_;
+};
+static_assert(lodestone::batching_strategy<any_batching>);
+
+/// One of the library's activation policies.
+class any_activations {
+ public:
+  template <lodestone::activations::activation_policy A>
+  any_activations(A policy) : policy_(policy) {}  // NOLINT(google-explicit-constructor)
+
+  [[nodiscard]] lodestone::activation_table table(std::int64_t layers) const {
+    return std::visit([&](const auto& policy) { return policy.table(layers); }, policy_);
+  }
+
+ private:
+  std::variant<lodestone::activations::keep_all, lodestone::activations::keep_attention,
+               lodestone::activations::checkpoint>
+      policy_;
+};
+static_assert(lodestone::activations::activation_policy<any_activations>);
+
+namespace detail {
+
+/// The value that stands beside `name`; the names were checked when the options were read.
+template <class Value, std::size_t N>
+[[nodiscard]] Value pick(const std::string& name, const std::pair<const char*, Value> (&choices)[N], const char* key) {
+  for (const auto& [known, value] : choices)
+    if (name == known) return value;
+  throw lodestone::config_error("unknown value \"" + name + "\"", key);
+}
+
+}  // namespace detail
+
+/// Tokens that a micro-batch may hold by the settings; 0: no bound.
+[[nodiscard]] inline std::int64_t capacity(const settings& s, const std::string& strategy) {
+  return strategy == "packed" || strategy == "original" ? s.tokens : strategy == "sorted" ? s.group_tokens : 0;
+}
+
+/// `strategy` with the settings' numbers. A strategy that counts in another unit than the one given gets a comparable
+/// content: `sequences` a step, which the caller works out.
+[[nodiscard]] inline any_batching make_batching(const settings& s, const std::string& strategy) {
+  using namespace lodestone::batching;
+  if (strategy == "naive")
+    return naive{.sequences_per_step = s.sequences_per_step, .tokens_per_step = s.tokens_per_step};
+  if (strategy == "sorted")
+    return sorted{.sequences_per_step = s.sequences_per_step,
+                  .tokens_per_step = s.tokens_per_step,
+                  .group = s.group,
+                  .tokens = s.group_tokens};
+  if (strategy == "original") return original_packed{.tokens = s.tokens, .packs_per_step = s.packs_per_step};
+  packed strategy_of_packs;
+  strategy_of_packs.tokens = s.tokens;
+  strategy_of_packs.algorithm = detail::pick<packing>(s.packing,
+                                                      {{"next-fit", packing::next_fit},
+                                                       {"first-fit-decreasing", packing::first_fit_decreasing},
+                                                       {"best-fit-decreasing", packing::best_fit_decreasing}},
+                                                      "packing");
+  strategy_of_packs.window = s.packing_window;
+  strategy_of_packs.packs_per_step = s.packs_per_step;
+  strategy_of_packs.sequences_per_step = s.sequences_per_step;
+  strategy_of_packs.tokens_per_step = s.tokens_per_step;
+  return strategy_of_packs;
+}
+
+[[nodiscard]] inline any_activations make_activations(const settings& s) {
+  if (s.activations == "keep-all") return lodestone::activations::keep_all{};
+  if (s.activations == "keep-attention") return lodestone::activations::keep_attention{};
+  return lodestone::activations::checkpoint{};
+}
+
+[[nodiscard]] inline lodestone::loss::weighted_sft make_loss(const settings& s) {
+  using lodestone::normalize;
+  return {.per = detail::pick<normalize>(s.normaliser,
+                                         {{"sequence", normalize::sequence},
+                                          {"token", normalize::token},
+                                          {"pack", normalize::pack},
+                                          {"constant", normalize::constant},
+                                          {"user", normalize::user}},
+                                         "normaliser"),
+          .divisor = s.divisor};
+}
+
+[[nodiscard]] inline lodestone::optim::adamw make_optimizer(const settings& s) {
+  namespace optim = lodestone::optim;
+  using decays = bool (*)(const lodestone::tensor_facts&);
+  optim::adamw adamw{.learning_rate = s.learning_rate,
+                     .beta1 = s.beta1,
+                     .beta2 = s.beta2,
+                     .epsilon = s.epsilon,
+                     .weight_decay = s.weight_decay,
+                     .clip = s.clip};
+  adamw.rate = {.after = detail::pick<optim::decline>(s.schedule,
+                                                      {{"constant", optim::decline::constant},
+                                                       {"linear", optim::decline::linear},
+                                                       {"cosine", optim::decline::cosine}},
+                                                      "schedule"),
+                .warmup_ratio = s.warmup_ratio,
+                .warmup_steps = s.warmup_steps,
+                .floor = s.learning_rate_floor};
+  adamw.decays = detail::pick<decays>(s.decay,
+                                      {{"matrices", &optim::decay::matrices},
+                                       {"matrices-but-embeddings", &optim::decay::matrices_but_embeddings},
+                                       {"everything", &optim::decay::everything}},
+                                      "decay");
+  adamw.check();
+  return adamw;
+}
+
+[[nodiscard]] inline lodestone::rope_override make_rope_override(const settings& s) {
+  using lodestone::rope_scaling_kind;
+  lodestone::rope_override change;
+  change.base = s.rope_base;
+  if (s.rope_scaling != "keep")
+    change.scaling = detail::pick<rope_scaling_kind>(s.rope_scaling,
+                                                     {{"none", rope_scaling_kind::none},
+                                                      {"linear", rope_scaling_kind::linear},
+                                                      {"dynamic", rope_scaling_kind::dynamic_ntk},
+                                                      {"yarn", rope_scaling_kind::yarn},
+                                                      {"llama3", rope_scaling_kind::llama3}},
+                                                     "rope_scaling");
+  change.factor = s.rope_factor;
+  change.original_max_positions = s.rope_original_max_positions;
+  change.max_positions = s.max_positions;
+  return change;
+}
+
+[[nodiscard]] inline lodestone::batching::assemble_options make_assemble_options(const settings& s) {
+  lodestone::batching::assemble_options options;
+  options.absolute_positions = s.position == "absolute";
+  return options;
+}
+
+}  // namespace lodestone_cli

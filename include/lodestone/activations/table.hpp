@@ -1,0 +1,96 @@
+// Which activations of each layer are kept between forward and backward, and which are computed again.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <lodestone/core/error.hpp>
+
+namespace lodestone {
+
+/// The named tensors of a layer, in the order in which forward makes them (T rows each).
+enum class activation : std::uint8_t {
+  input,      ///< x [T, E]
+  normed_in,  ///< RMSNorm(x) [T, E] and its rstd [T]
+  raw_qk,     ///< queries and keys before their own norm [T, (H + K) D] and rstd; only with qk_norm
+  qkv,        ///< after norm and RoPE [T, (H + 2K) D]
+  attention,  ///< attention output [T, H D] and log-sum-exp [T, H]
+  middle,     ///< x + output projection [T, E]
+  normed_mid, ///< RMSNorm(middle) [T, E] and its rstd [T]
+  gate_up,    ///< [T, 2F]
+  activated,  ///< silu(gate) up [T, F]
+};
+inline constexpr std::size_t activation_kinds = 9;
+
+/// Where a tensor is between forward and backward.
+enum class residence : std::uint8_t { device, host, recompute };
+
+/// The activation policy: one value, a residence for each tensor of each layer. On the host backend `device` and `host`
+/// are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
+struct activation_table {
+  using row = std::array<residence, activation_kinds>;
+  std::vector<row> layers;
+
+  [[nodiscard]] residence operator()(std::int64_t layer, activation name) const {
+    return layers[static_cast<std::size_t>(layer)][static_cast<std::size_t>(name)];
+  }
+
+  /// Throws config_error unless there is a row for each of `count` layers and every input is kept.
+  void check(std::int64_t count) const {
+    if (static_cast<std::int64_t>(layers.size()) != count)
+      throw config_error("the activation table has " + std::to_string(layers.size()) + " rows for " +
+                         std::to_string(count) + " layers", "activations");
+    for (const row& r : layers)
+      if (r[static_cast<std::size_t>(activation::input)] == residence::recompute)
+        throw config_error("a layer's input cannot be recomputed", "activations", "keep activation::input in every row");
+  }
+
+  friend bool operator==(const activation_table&, const activation_table&) = default;
+};
+
+namespace activations {
+
+/// A policy is anything with `table(layers)`; presets are such functions.
+template <class A>
+concept activation_policy = requires(const A& policy, std::int64_t layers) {
+  { policy.table(layers) } -> std::same_as<activation_table>;
+};
+
+/// Keeps everything: no work is repeated; about (6E + 2(H + K)D + HD + 6F) elements a token and layer.
+struct keep_all {
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table::row row{};
+    row.fill(residence::device);
+    return {std::vector(static_cast<std::size_t>(layers), row)};
+  }
+};
+
+/// Keeps layer inputs only (E elements a token and layer); the backward pass repeats each layer's forward.
+struct checkpoint {
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table::row row{};
+    row.fill(residence::recompute);
+    row[static_cast<std::size_t>(activation::input)] = residence::device;
+    return {std::vector(static_cast<std::size_t>(layers), row)};
+  }
+};
+
+/// Keeps layer inputs, attention outputs and their log-sum-exp: the backward pass repeats the projections, never the
+/// attention, which dominates on long sequences.
+struct keep_attention {
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = checkpoint{}.table(layers);
+    for (activation_table::row& row : result.layers)
+      row[static_cast<std::size_t>(activation::attention)] = residence::device;
+    return result;
+  }
+};
+
+static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention>);
+
+}  // namespace activations
+}  // namespace lodestone

@@ -1,0 +1,91 @@
+// The attention mask as a short list of slices: which query rows see which key rows.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <lodestone/core/error.hpp>
+
+namespace lodestone {
+
+/// How the rows of a slice see its keys.
+enum class slice_kind : std::int32_t {
+  full,    ///< every query row sees every key
+  causal,  ///< aligned at the end: the last query row sees all keys, each earlier row one fewer
+};
+
+/// Query rows [q_begin, q_end) see keys [k_begin, k_end), which may be rows of another stream (a cache).
+///
+/// With n queries and m keys, query i of a causal slice sees keys j <= i + m - n (indices within the slice). A window
+/// w > 0 keeps only the last w of them: j > i + m - n - w; it belongs to causal slices. The keys that a query row sees
+/// are the union over its slices; slices never overlap (check_slices).
+struct slice {
+  std::int64_t q_begin = 0;
+  std::int64_t q_end = 0;
+  std::int64_t k_begin = 0;
+  std::int64_t k_end = 0;
+  slice_kind kind = slice_kind::causal;
+  std::int64_t window = 0;  ///< 0: unlimited
+
+  [[nodiscard]] constexpr std::int64_t queries() const { return q_end - q_begin; }
+  [[nodiscard]] constexpr std::int64_t keys() const { return k_end - k_begin; }
+
+  /// First key, in stream rows, that query row q sees.
+  [[nodiscard]] constexpr std::int64_t first_key(std::int64_t q) const {
+    return window == 0 ? k_begin : std::max(k_begin, last_key(q) - window);
+  }
+  /// One past the last key, in stream rows, that query row q sees; at most first_key(q) when it sees none.
+  [[nodiscard]] constexpr std::int64_t last_key(std::int64_t q) const {
+    return kind == slice_kind::full ? k_end : std::clamp(k_end - (q_end - 1 - q), k_begin, k_end);
+  }
+
+  friend constexpr bool operator==(const slice&, const slice&) = default;
+};
+
+/// Number of (query, key) pairs of a slice: its cost in attention, up to 4 D H floating-point operations a pair forward.
+[[nodiscard]] constexpr std::int64_t pairs(const slice& s) {
+  if (s.kind == slice_kind::full) return s.queries() * s.keys();
+  const std::int64_t rows = std::min(s.queries(), s.keys());  // earlier rows see nothing
+  if (s.window == 0) return rows * s.keys() - rows * (rows - 1) / 2;
+  const std::int64_t narrow = std::clamp(s.keys() - s.window, std::int64_t{0}, rows);  // rows that the window cuts
+  const std::int64_t rest = rows - narrow;
+  return narrow * s.window + rest * (s.keys() - narrow) - rest * (rest - 1) / 2;
+}
+
+/// Sum of pairs() over a list.
+[[nodiscard]] constexpr std::int64_t pairs(std::span<const slice> slices) {
+  std::int64_t sum = 0;
+  for (const slice& s : slices) sum += pairs(s);
+  return sum;
+}
+
+/// Throws shape_error unless every slice lies within [0, query_rows) x [0, key_rows) and no (query, key) rectangle is
+/// covered twice. Rectangles of causal slices are compared whole: a triangle cut into a square is an overlap here.
+inline void check_slices(std::span<const slice> slices, std::int64_t query_rows, std::int64_t key_rows) {
+  std::vector<std::size_t> order(slices.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const slice& s = slices[order[i] = i];
+    if (s.q_begin < 0 || s.q_end < s.q_begin || s.q_end > query_rows || s.k_begin < 0 || s.k_end < s.k_begin ||
+        s.k_end > key_rows)
+      throw shape_error("slice " + std::to_string(i) + " lies outside the stream of " + std::to_string(query_rows) +
+                        " queries and " + std::to_string(key_rows) + " keys");
+    if (s.window < 0 || (s.window > 0 && s.kind == slice_kind::full))
+      throw shape_error("slice " + std::to_string(i) + " has a window, which only causal slices can have");
+  }
+  std::ranges::sort(order, {}, [&](std::size_t i) { return slices[i].q_begin; });
+  std::vector<std::size_t> open;  // slices whose query range may still meet the next one
+  for (const std::size_t i : order) {
+    const slice& s = slices[i];
+    if (s.queries() == 0 || s.keys() == 0) continue;
+    std::erase_if(open, [&](std::size_t j) { return slices[j].q_end <= s.q_begin; });
+    for (const std::size_t j : open)
+      if (slices[j].k_begin < s.k_end && s.k_begin < slices[j].k_end)
+        throw shape_error("slices " + std::to_string(j) + " and " + std::to_string(i) + " overlap");
+    open.push_back(i);
+  }
+}
+
+}  // namespace lodestone

@@ -1,0 +1,52 @@
+// What a micro-batch costs: a part that grows with tokens and a part that grows with attended pairs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/batching/concept.hpp>
+
+namespace lodestone::batching {
+
+/// Floating-point operations of one training step; any common unit will do, since only ratios are used.
+///
+/// Packing makes token counts equal but not costs: one document of 64k tokens has 64 times the attention pairs of 64
+/// documents of 1k. model/cost.hpp fills this for a Llama-family model.
+struct cost_model {
+  /// Attention layers that see only the last `window` keys.
+  struct windowed_layers {
+    std::int64_t window = 0;
+    double per_pair = 0.0;
+  };
+
+  double per_token = 1.0;        ///< linear layers
+  double per_pair = 0.0;         ///< layers with full causal attention: n (n + 1) / 2 pairs for n tokens
+  std::vector<windowed_layers> windows{};
+  double per_micro_batch = 0.0;  ///< what even an empty one costs: launches, gathering sharded weights
+
+  /// Attention's part for one sequence.
+  [[nodiscard]] double attention(std::int64_t length) const {
+    slice own{0, length, 0, length, slice_kind::causal};
+    double sum = per_pair * static_cast<double>(pairs(own));
+    for (const windowed_layers& layers : windows) {
+      own.window = layers.window;
+      sum += layers.per_pair * static_cast<double>(pairs(own));
+    }
+    return sum;
+  }
+
+  [[nodiscard]] double sequence(std::int64_t length) const {
+    return per_token * static_cast<double>(length) + attention(length);
+  }
+
+  [[nodiscard]] double micro_batch(const lodestone::micro_batch& batch, std::span<const std::int64_t> lengths) const {
+    double sum = per_micro_batch;
+    for (const std::int64_t example : batch.examples) sum += sequence(lengths[static_cast<std::size_t>(example)]);
+    return sum;
+  }
+};
+
+}  // namespace lodestone::batching

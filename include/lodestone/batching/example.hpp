@@ -1,0 +1,35 @@
+// One tokenised training example, as a view: what a token store hands out and a batch is assembled from.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+namespace lodestone {
+
+/// No target: the row predicts nothing.
+inline constexpr std::int32_t no_label = -1;
+
+/// A tokenised sequence of n tokens with its targets.
+///
+/// `labels[r]` is the token that row r predicts, usually tokens[r + 1], or no_label. Labels are stored shifted, so a
+/// pack can never leak the first token of one sequence into the last row of another. `weights[r]` is the weight a_t of
+/// that target (message weight); it is 0 where there is no label.
+struct example_view {
+  std::span<const std::int32_t> tokens;  ///< [n]
+  std::span<const std::int32_t> labels;  ///< [n]
+  std::span<const float> weights;        ///< [n]
+  double weight = 1.0;                   ///< w, the weight of the example
+  std::int64_t index = 0;                ///< place in the store: the key of its random numbers
+};
+
+/// Anything that hands out examples by index. Requires: size() is constant, operator[] is pure and safe to call from
+/// several threads. length(i) == (*this)[i].tokens.size(). Not required: that views outlive the store.
+template <class S>
+concept example_store = requires(const S& store, std::int64_t i) {
+  { store.size() } -> std::convertible_to<std::int64_t>;
+  { store.length(i) } -> std::convertible_to<std::int64_t>;
+  { store[i] } -> std::convertible_to<example_view>;
+};
+
+}  // namespace lodestone

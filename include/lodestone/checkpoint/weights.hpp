@@ -1,0 +1,83 @@
+// Weights from a model folder into a parameter store, and back into a folder.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lodestone/checkpoint/convert.hpp>
+#include <lodestone/checkpoint/pretrained.hpp>
+#include <lodestone/checkpoint/pretrained_writer.hpp>
+#include <lodestone/model/config_json.hpp>
+#include <lodestone/model/parameters.hpp>
+#include <lodestone/model/stored_tensors.hpp>
+
+namespace lodestone::parameters {
+
+/// Fills a store with the weights of `source`. Throws format_error, before anything is changed, unless the source holds
+/// every tensor in its shape and nothing else (check_tensors). A tied model may keep its one matrix under the head's
+/// name.
+template <class Store>
+void load_weights(Store& store, const tensor_source& source) {
+  using value_type = typename Store::value_type;
+  const model_config& config = store.config();
+  std::vector<named_tensor> expected = tensor_names(config);
+  const bool under_head =
+      config.tied_head && source.find(expected.front().name) == nullptr && source.find("lm_head.weight") != nullptr;
+  if (under_head) expected.front().name = "lm_head.weight";
+  check_tensors(source, expected, [&](std::string_view name) { return is_redundant_tensor(config, name); });
+  std::vector<value_type> elements;
+  const std::vector<stored_tensor> tensors = stored_tensors(store);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const stored_tensor& tensor = tensors[i];
+    elements.resize(static_cast<std::size_t>(tensor.count));
+    convert_elements(source.at(expected[i].name), std::span<value_type>{elements});
+    store.backend().from_host(std::span<const value_type>{elements},
+                              store.mutable_weights(tensor.unit).rows(tensor.offset, tensor.offset + tensor.count));
+  }
+}
+
+/// How a folder is loaded.
+struct load_options {
+  purpose use = purpose::training;
+  std::optional<model_config> config;  ///< in place of the folder's, e.g. with another RoPE base
+  int threads = 0;                     ///< of the backend; 0: all cores
+};
+
+/// The model folder `folder` in a replicated store:
+///
+///     auto weights = parameters::load<host<float>>(folder, communicator);
+///     llama<host<float>, blocked_attention> model{weights.config(), weights};
+///
+/// The communicator must outlive the store. Throws io_error, format_error and config_error as reading the folder does.
+template <class Backend>
+[[nodiscard]] replicated<Backend> load(const std::filesystem::path& folder, dist::any_communicator group = {},
+                                       const load_options& options = {}) {
+  replicated<Backend> store(options.config ? *options.config : read_model_config(folder),
+                            std::make_unique<Backend>(options.threads), options.use, group);
+  load_weights(store, tensor_source(folder));
+  return store;
+}
+
+/// Writes the store's weights as a model folder whose other files come from `source`, the folder it was loaded from.
+/// The folder appears complete or not at all. Throws io_error, config_error and format_error as pretrained_writer does.
+template <class Store>
+void save_folder(Store& store, const std::filesystem::path& folder, const std::filesystem::path& source,
+                 const export_options& options = {}) {
+  pretrained_writer writer(folder, source, store.config(), options);
+  for (const stored_tensor& tensor : stored_tensors(store)) {
+    store.acquire(tensor.unit);
+    const auto view = store.weights(tensor.unit).rows(tensor.offset, tensor.offset + tensor.count);
+    writer.write(std::span<const typename Store::value_type>{store.backend().to_host(view).flat()});
+    store.release(tensor.unit);
+  }
+  writer.commit();
+}
+
+}  // namespace lodestone::parameters

@@ -1,0 +1,200 @@
+// One memory arena per program: blocks are cut from a single allocation whose size is known before the first step.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <type_traits>
+#include <utility>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/core/extents.hpp>
+#include <lodestone/core/tensor.hpp>
+
+namespace lodestone {
+
+/// Decides where blocks lie in an address range, without any memory: best fit, neighbours merged when freed.
+///
+/// The same sequence of calls gives the same offsets, so running a step on this layout alone (counting.hpp) yields the
+/// exact number of bytes that the real step needs, fragmentation included.
+class arena_layout {
+ public:
+  static constexpr std::int64_t alignment = 256;  ///< bytes; what cudaMalloc guarantees and any vector load wants
+
+  /// Offset of a new block of `bytes` (rounded up to the alignment). The range grows as needed.
+  [[nodiscard]] std::int64_t allocate(std::int64_t bytes) {
+    const std::int64_t size = (bytes + alignment - 1) / alignment * alignment;
+    auto best = free_.end();
+    for (auto hole = free_.begin(); hole != free_.end(); ++hole)
+      if (hole->second >= size && (best == free_.end() || hole->second < best->second)) best = hole;
+    std::int64_t offset = end_;
+    if (best != free_.end()) {
+      offset = best->first;
+      const std::int64_t rest = best->second - size;
+      free_.erase(best);
+      if (rest > 0) free_.emplace(offset + size, rest);
+    } else {
+      if (!free_.empty() && free_.rbegin()->first + free_.rbegin()->second == end_) {  // grow the last hole
+        offset = free_.rbegin()->first;
+        free_.erase(std::prev(free_.end()));
+      }
+      end_ = offset + size;
+      peak_ = std::max(peak_, end_);
+    }
+    if (size > 0) used_.emplace(offset, size);
+    in_use_ += size;
+    return offset;
+  }
+
+  void release(std::int64_t offset, std::int64_t bytes) {
+    if (bytes == 0) return;
+    const auto block = used_.find(offset);
+    if (block == used_.end()) throw error("a block was returned twice to its arena");
+    std::int64_t begin = block->first;
+    std::int64_t size = block->second;
+    in_use_ -= size;
+    used_.erase(block);
+    auto next = free_.lower_bound(begin);
+    if (next != free_.end() && begin + size == next->first) {
+      size += next->second;
+      next = free_.erase(next);
+    }
+    if (next != free_.begin()) {
+      const auto previous = std::prev(next);
+      if (previous->first + previous->second == begin) {
+        begin = previous->first;
+        size += previous->second;
+        free_.erase(previous);
+      }
+    }
+    free_.emplace(begin, size);
+  }
+
+  [[nodiscard]] std::int64_t peak() const { return peak_; }      ///< bytes that the range ever needed
+  [[nodiscard]] std::int64_t in_use() const { return in_use_; }  ///< bytes of live blocks
+
+ private:
+  std::map<std::int64_t, std::int64_t> free_;  // offset -> size of each hole below end_
+  std::map<std::int64_t, std::int64_t> used_;
+  std::int64_t end_ = 0;
+  std::int64_t peak_ = 0;
+  std::int64_t in_use_ = 0;
+};
+
+/// Memory that is never touched: the space of the counting backend. Addresses are distinct from null, nothing more.
+struct no_memory {
+  [[nodiscard]] static void* allocate(std::size_t) { return reinterpret_cast<void*>(std::uintptr_t{4096}); }
+  static void deallocate(void*) noexcept {}
+};
+
+template <class Space>
+class arena;
+
+/// T[sizes...] that returns to its arena when it goes. Move-only; elements are uninitialised.
+template <class T, std::size_t Rank, class Space>
+class block {
+ public:
+  block() = default;
+  block(block&& other) noexcept
+      : owner_(std::exchange(other.owner_, nullptr)), offset_(other.offset_), view_(std::exchange(other.view_, {})) {}
+  block& operator=(block&& other) noexcept {
+    if (this != &other) {
+      reset();
+      owner_ = std::exchange(other.owner_, nullptr);
+      offset_ = other.offset_;
+      view_ = std::exchange(other.view_, {});
+    }
+    return *this;
+  }
+  block(const block&) = delete;
+  block& operator=(const block&) = delete;
+  ~block() { reset(); }
+
+  /// Gives the memory back now.
+  void reset() noexcept;
+
+  [[nodiscard]] tensor_view<T, Rank, Space> view() const { return view_; }
+  operator tensor_view<T, Rank, Space>() const { return view_; }        // NOLINT(google-explicit-constructor)
+  operator tensor_view<const T, Rank, Space>() const { return view_; }  // NOLINT(google-explicit-constructor)
+  [[nodiscard]] explicit operator bool() const { return owner_ != nullptr; }
+
+ private:
+  friend class arena<Space>;
+  block(arena<Space>* owner, std::int64_t offset, tensor_view<T, Rank, Space> view)
+      : owner_(owner), offset_(offset), view_(view) {}
+
+  arena<Space>* owner_ = nullptr;
+  std::int64_t offset_ = 0;
+  tensor_view<T, Rank, Space> view_;
+};
+
+/// Hands out blocks of one reserved range. What does not fit the reservation is allocated on its own (and counted), so
+/// that code without a prepared arena still works; a prepared program never does that inside a step.
+///
+/// Not thread-safe: an arena belongs to the thread that drives its backend. It must outlive its blocks and stay in
+/// place, hence neither copied nor moved.
+template <class Space>
+class arena {
+ public:
+  arena() = default;
+  arena(const arena&) = delete;
+  arena& operator=(const arena&) = delete;
+  ~arena() {
+    if (base_ != nullptr) Space::deallocate(base_);
+  }
+
+  /// Reserves `bytes` once for all blocks to come; throws when blocks are live.
+  void reserve(std::int64_t bytes) {
+    if (layout_.in_use() != 0) throw error("an arena is reserved before its first block, not after");
+    if (base_ != nullptr) Space::deallocate(std::exchange(base_, nullptr));
+    layout_ = {};
+    outside_ = 0;
+    capacity_ = bytes;
+    if (bytes > 0) base_ = static_cast<std::byte*>(Space::allocate(static_cast<std::size_t>(bytes)));
+  }
+
+  template <class T, std::size_t Rank>
+  [[nodiscard]] block<T, Rank, Space> allocate(extents<Rank> shape) {
+    const std::int64_t bytes = checked_product(shape.count(), sizeof(T));
+    const std::int64_t offset = layout_.allocate(bytes);
+    void* data = nullptr;
+    if (offset + bytes <= capacity_) {
+      data = base_ + offset;
+    } else {
+      ++outside_;
+      data = Space::allocate(static_cast<std::size_t>(bytes));
+    }
+    return {this, offset, tensor_view<T, Rank, Space>{static_cast<T*>(data), shape}};
+  }
+
+  [[nodiscard]] std::int64_t peak() const { return layout_.peak(); }        ///< bytes, see arena_layout
+  [[nodiscard]] std::int64_t in_use() const { return layout_.in_use(); }    ///< bytes
+  [[nodiscard]] std::int64_t capacity() const { return capacity_; }         ///< bytes reserved
+  [[nodiscard]] std::int64_t outside() const { return outside_; }           ///< blocks that missed the reservation
+
+ private:
+  template <class T, std::size_t Rank, class S>
+  friend class block;
+
+  void release(std::int64_t offset, std::int64_t bytes, void* data) {
+    if (offset + bytes > capacity_) Space::deallocate(data);
+    layout_.release(offset, bytes);
+  }
+
+  arena_layout layout_;
+  std::byte* base_ = nullptr;
+  std::int64_t capacity_ = 0;
+  std::int64_t outside_ = 0;
+};
+
+template <class T, std::size_t Rank, class Space>
+void block<T, Rank, Space>::reset() noexcept {
+  if (owner_ == nullptr) return;
+  const auto bytes = static_cast<std::int64_t>(sizeof(T)) * view_.count();
+  std::exchange(owner_, nullptr)->release(offset_, bytes, const_cast<std::remove_const_t<T>*>(view_.data()));
+  view_ = {};
+}
+
+}  // namespace lodestone

@@ -1,0 +1,153 @@
+// A pool of threads that runs numbered tiles; results never depend on how many threads there are.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lodestone {
+
+/// Runs `work(tile)` for every tile in [0, tiles). The caller takes part, so `threads == 1` starts no thread.
+///
+/// Tiles are handed out in order, one at a time, to whichever thread is free. Code that wants the same bits for any
+/// number of threads gives each output element to exactly one tile and sums partial results in tile order. A call from
+/// inside a tile runs serially in that tile. The first exception of a tile is rethrown to the caller; tiles that nobody
+/// had started by then are skipped. Several threads may call run(): their jobs follow one another.
+class thread_pool {
+ public:
+  explicit thread_pool(int threads = default_threads()) : spins_(threads <= default_threads() ? spin_limit : 0) {
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+  ~thread_pool() { stop(); }
+
+  /// Threads that work, the caller included.
+  [[nodiscard]] int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  [[nodiscard]] static int default_threads() {
+    const unsigned cores = std::thread::hardware_concurrency();
+    return cores == 0 ? 1 : static_cast<int>(cores);
+  }
+
+  template <class Work>
+  void run(std::int64_t tiles, const Work& work) {
+    if (tiles <= 0) return;
+    if (tiles == 1 || workers_.empty() || inside_) {
+      for (std::int64_t tile = 0; tile < tiles; ++tile) work(tile);
+      return;
+    }
+    const std::lock_guard one_job_at_a_time(entry_);
+    job mine;
+    mine.tiles = tiles;
+    mine.call = [](const void* context, std::int64_t tile) { (*static_cast<const Work*>(context))(tile); };
+    mine.context = &work;
+    bool somebody_sleeps = false;
+    {
+      const std::lock_guard lock(mutex_);
+      current_ = &mine;
+      generation_.fetch_add(1, std::memory_order_release);
+      somebody_sleeps = sleepers_ > 0;
+    }
+    if (somebody_sleeps) wake_.notify_all();
+    take_tiles(mine);
+    {
+      const std::lock_guard lock(mutex_);
+      current_ = nullptr;  // a worker that wakes late finds nothing
+    }
+    spin_while([&] { return mine.helpers.load(std::memory_order_acquire) != 0; });
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return mine.helpers.load(std::memory_order_relaxed) == 0; });
+    if (mine.failure) std::rethrow_exception(mine.failure);
+  }
+
+ private:
+  struct job {
+    std::int64_t tiles = 0;
+    std::atomic<std::int64_t> next{0};
+    std::atomic<int> helpers{0};  // workers inside this job; changed under mutex_ only
+    void (*call)(const void*, std::int64_t) = nullptr;
+    const void* context = nullptr;
+    std::exception_ptr failure;  // guarded by mutex_
+  };
+
+  // About 50 microseconds of waiting before a thread sleeps. A training step is thousands of jobs a few microseconds
+  // apart, and waking a sleeper costs more than that gap. A pool larger than the machine never spins.
+  static constexpr int spin_limit = 1000;
+
+  template <class Condition>
+  void spin_while(const Condition& condition) const {
+    for (int i = 0; i < spins_ && condition(); ++i) {
+#if defined(__x86_64__) || defined(__i386__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      asm volatile("isb");
+#endif
+    }
+  }
+
+  void take_tiles(job& mine) {
+    inside_ = true;
+    try {
+      for (std::int64_t tile = mine.next++; tile < mine.tiles; tile = mine.next++) mine.call(mine.context, tile);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!mine.failure) mine.failure = std::current_exception();
+      mine.next = mine.tiles;
+    }
+    inside_ = false;
+  }
+
+  void serve() {
+    std::uint64_t seen = 0;
+    for (;;) {
+      spin_while([&] { return generation_.load(std::memory_order_relaxed) == seen; });
+      std::unique_lock lock(mutex_);
+      ++sleepers_;
+      wake_.wait(lock, [&] { return stopping_ || generation_.load(std::memory_order_relaxed) != seen; });
+      --sleepers_;
+      if (stopping_) return;
+      seen = generation_.load(std::memory_order_relaxed);
+      if (current_ == nullptr) continue;  // that job is over
+      job& mine = *current_;              // stays alive while helpers > 0
+      mine.helpers.fetch_add(1, std::memory_order_relaxed);
+      lock.unlock();
+      take_tiles(mine);
+      lock.lock();
+      if (mine.helpers.fetch_sub(1, std::memory_order_release) == 1) done_.notify_all();
+    }
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1, std::memory_order_release);  // ends the spinning
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  int spins_;
+  std::vector<std::thread> workers_;
+  std::mutex entry_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  job* current_ = nullptr;  // guarded by mutex_, as are sleepers_ and stopping_
+  std::atomic<std::uint64_t> generation_{0};
+  int sleepers_ = 0;
+  bool stopping_ = false;
+  static inline thread_local bool inside_ = false;
+};
+
+}  // namespace lodestone

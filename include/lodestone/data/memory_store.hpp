@@ -1,0 +1,80 @@
+// Examples in ordinary memory, and a selection of another store's examples: models of example_store.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lodestone/batching/example.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/text/chat_encoder.hpp>
+
+namespace lodestone {
+
+/// Where an example comes from: the number of its file in the list of sources, and the line (0: unknown).
+struct example_origin {
+  std::int64_t file = 0;
+  std::int64_t line = 0;
+  friend bool operator==(const example_origin&, const example_origin&) = default;
+};
+
+/// Examples kept in vectors: for tests, small data and programs that make their own examples.
+class in_memory_store {
+ public:
+  /// Appends an example. Throws shape_error when labels or weights are not as many as tokens.
+  void add(encoded_sequence example, example_origin origin = {}) {
+    if (example.labels.size() != example.tokens.size() || example.weights.size() != example.tokens.size()) {
+      throw shape_error("an example needs one label and one weight for each token", "in_memory_store::add");
+    }
+    tokens_ += example.size();
+    examples_.push_back(std::move(example));
+    origins_.push_back(origin);
+  }
+
+  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(examples_.size()); }
+  [[nodiscard]] std::int64_t length(std::int64_t i) const { return at(i).size(); }
+  [[nodiscard]] example_view operator[](std::int64_t i) const { return at(i).view(i); }
+  [[nodiscard]] example_origin origin(std::int64_t i) const { return origins_[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] std::int64_t total_tokens() const { return tokens_; }
+
+ private:
+  [[nodiscard]] const encoded_sequence& at(std::int64_t i) const { return examples_[static_cast<std::size_t>(i)]; }
+
+  std::vector<encoded_sequence> examples_;
+  std::vector<example_origin> origins_;
+  std::int64_t tokens_ = 0;
+};
+static_assert(example_store<in_memory_store>);
+
+/// Some examples of a store, in a chosen order and possibly repeated; refers to the store, which must outlive it.
+/// Example i has index i: a repeated example has random numbers of its own.
+template <example_store Store>
+class selected_store {
+ public:
+  /// Throws shape_error for an index outside the store.
+  selected_store(const Store& store, std::vector<std::int64_t> indices) : store_(&store), indices_(std::move(indices)) {
+    for (const std::int64_t index : indices_) {
+      if (index < 0 || index >= static_cast<std::int64_t>(store.size())) {
+        throw shape_error("index " + std::to_string(index) + " is outside the store", "selected_store");
+      }
+    }
+  }
+
+  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(indices_.size()); }
+  [[nodiscard]] std::int64_t length(std::int64_t i) const { return store_->length(source(i)); }
+  [[nodiscard]] example_view operator[](std::int64_t i) const {
+    example_view view = (*store_)[source(i)];
+    view.index = i;
+    return view;
+  }
+  /// The index in the underlying store.
+  [[nodiscard]] std::int64_t source(std::int64_t i) const { return indices_[static_cast<std::size_t>(i)]; }
+
+ private:
+  const Store* store_;
+  std::vector<std::int64_t> indices_;
+};
+static_assert(example_store<selected_store<in_memory_store>>);
+
+}  // namespace lodestone

@@ -1,0 +1,195 @@
+// Examples that are longer than the limit: error, drop, truncate or split, by tokens or by whole turns.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/text/chat_encoder.hpp>
+
+namespace lodestone {
+
+/// What becomes of an example of more than max_tokens tokens.
+enum class over_long {
+  error,            ///< stop with the line
+  drop,             ///< leave it out
+  truncate_left,    ///< cut its beginning (the prefix, such as BOS, stays)
+  truncate_right,   ///< cut its end
+  truncate_middle,  ///< cut its middle
+  split             ///< several examples: documents at the limit, conversations between rounds
+};
+
+/// The limit and what enforces it.
+struct length_policy {
+  std::int64_t max_tokens = 0;  ///< 0: no limit
+  over_long action = over_long::error;
+  /// Truncation of a conversation cuts the text of the longest messages that are not answers, at the left, the right or
+  /// in the middle of the message, until the conversation fits: template and answers stay whole, and a conversation
+  /// whose answers alone are too long is dropped. Otherwise truncation cuts the stream of tokens, whatever they are: a
+  /// right cut then removes the answer of a single-turn example, as in the original LongAlign code.
+  bool keep_answers = true;
+};
+
+/// The policy of that name; config_error at key "over_long" with the list of names otherwise.
+[[nodiscard]] inline over_long parse_over_long(std::string_view name) {
+  if (name == "error") return over_long::error;
+  if (name == "drop") return over_long::drop;
+  if (name == "truncate-left") return over_long::truncate_left;
+  if (name == "truncate-right") return over_long::truncate_right;
+  if (name == "truncate-middle") return over_long::truncate_middle;
+  if (name == "split") return over_long::split;
+  throw config_error("no policy for long examples is called '" + std::string(name) + "'", "over_long",
+                     "the names are: error, drop, truncate-left, truncate-right, truncate-middle, split");
+}
+
+/// Keeps `max_tokens` rows; the first `prefix` rows stay. A row whose next token is gone predicts nothing, so what
+/// remains trains as if it had been all. Requires prefix < max_tokens <= size.
+[[nodiscard]] inline encoded_sequence truncate_tokens(const encoded_sequence& full, std::int64_t max_tokens,
+                                                      over_long side, std::int64_t prefix) {
+  std::int64_t head = max_tokens;  // rows kept at the front; the rest is kept at the back
+  if (side == over_long::truncate_left) head = prefix;
+  if (side == over_long::truncate_middle) head = std::max(prefix, (max_tokens + 1) / 2);
+  const std::int64_t tail = full.size() - (max_tokens - head);
+  encoded_sequence result;
+  result.weight = full.weight;
+  const auto keep = [&](std::int64_t begin, std::int64_t end) {
+    const auto copy = [&](const auto& from, auto& to) { to.insert(to.end(), from.begin() + begin, from.begin() + end); };
+    copy(full.tokens, result.tokens);
+    copy(full.labels, result.labels);
+    copy(full.weights, result.weights);
+  };
+  keep(0, head);
+  if (head > 0) {
+    result.labels.back() = no_label;
+    result.weights.back() = 0.0F;
+  }
+  keep(tail, full.size());
+  return result;
+}
+
+/// Cuts a document into parts of at most `max_tokens` rows; every part begins with the first `prefix` rows. The last
+/// row of a part predicts the first token of the next, so every target is trained exactly once. Requires prefix <
+/// max_tokens.
+[[nodiscard]] inline std::vector<encoded_sequence> split_tokens(const encoded_sequence& full, std::int64_t max_tokens,
+                                                                std::int64_t prefix) {
+  std::vector<encoded_sequence> parts;
+  for (std::int64_t begin = 0; begin < full.size();) {
+    encoded_sequence& part = parts.emplace_back();
+    part.weight = full.weight;
+    if (begin > 0) {
+      part.tokens.assign(full.tokens.begin(), full.tokens.begin() + prefix);
+      part.labels.assign(static_cast<std::size_t>(prefix), no_label);
+      part.weights.assign(static_cast<std::size_t>(prefix), 0.0F);
+    }
+    const std::int64_t end = std::min(full.size(), begin + max_tokens - part.size());
+    const auto copy = [&](const auto& from, auto& to) { to.insert(to.end(), from.begin() + begin, from.begin() + end); };
+    copy(full.tokens, part.tokens);
+    copy(full.labels, part.labels);
+    copy(full.weights, part.weights);
+    begin = end;
+  }
+  return parts;
+}
+
+namespace detail {
+
+/// Removes about `count` bytes of text at the named side, whole UTF-8 characters only.
+inline std::size_t cut_text(std::string& text, std::size_t count, over_long side) {
+  count = std::min(count, text.size());
+  std::size_t begin = 0;
+  if (side == over_long::truncate_right) begin = text.size() - count;
+  if (side == over_long::truncate_middle) begin = (text.size() - count) / 2;
+  std::size_t end = begin + count;
+  const auto is_inside = [&](std::size_t i) {
+    return i < text.size() && (static_cast<unsigned char>(text[i]) & 0xC0U) == 0x80U;
+  };
+  while (begin > 0 && is_inside(begin)) --begin;
+  while (is_inside(end)) ++end;
+  text.erase(begin, end - begin);
+  return end - begin;
+}
+
+}  // namespace detail
+
+/// Cuts the longest messages that are not answers until the conversation fits; nothing when the answers alone do not.
+template <class Tokenizer>
+[[nodiscard]] std::optional<encoded_sequence> truncate_messages(const chat_encoder<Tokenizer>& encoder,
+                                                                std::vector<chat_message> messages,
+                                                                std::int64_t max_tokens, over_long side,
+                                                                std::string_view where) {
+  encoded_sequence current = encoder.encode(messages, where);
+  std::size_t bytes = 0;
+  for (const chat_message& message : messages) bytes += message.content.size();
+  double bytes_per_token = static_cast<double>(bytes) / static_cast<double>(current.size());
+  while (current.size() > max_tokens) {
+    chat_message* longest = nullptr;
+    for (chat_message& message : messages) {
+      if (message.role == chat_role::assistant || message.content.empty()) continue;
+      if (longest == nullptr || message.content.size() > longest->content.size()) longest = &message;
+    }
+    if (longest == nullptr) return std::nullopt;
+    const std::int64_t excess = current.size() - max_tokens;
+    const auto size = static_cast<double>(longest->content.size());
+    const auto wanted = static_cast<std::size_t>(std::min(size, static_cast<double>(excess) * bytes_per_token)) + 1;
+    const std::size_t cut = detail::cut_text(longest->content, wanted, side);
+    const std::int64_t before = current.size();
+    current = encoder.encode(messages, where);
+    // The measured ratio converges in a few rounds whatever the script; doubling guards against cuts that save nothing.
+    const std::int64_t saved = before - current.size();
+    bytes_per_token = saved > 0 ? static_cast<double>(cut) / static_cast<double>(saved) : 2.0 * bytes_per_token + 1.0;
+  }
+  return current;
+}
+
+/// Splits a conversation between rounds (a user turn up to the next one) into parts that fit; every part begins with
+/// the system message. Nothing when a single round does not fit.
+template <class Tokenizer>
+[[nodiscard]] std::optional<std::vector<encoded_sequence>> split_conversation(const chat_encoder<Tokenizer>& encoder,
+                                                                              std::span<const chat_message> messages,
+                                                                              std::int64_t max_tokens,
+                                                                              std::string_view where) {
+  std::size_t lead = 0;
+  while (lead < messages.size() && messages[lead].role == chat_role::system) ++lead;
+  std::vector<std::size_t> starts;  // first message of every round, and the end of the last answer
+  std::size_t end = messages.size();
+  while (end > lead && messages[end - 1].role != chat_role::assistant) --end;
+  for (std::size_t i = lead; i < end; ++i) {
+    if (i == lead || (messages[i - 1].role == chat_role::assistant)) starts.push_back(i);
+  }
+  starts.push_back(end);
+  std::vector<encoded_sequence> parts;
+  const auto encode = [&](std::size_t first, std::size_t last) {
+    std::vector<chat_message> some(messages.begin(), messages.begin() + static_cast<std::ptrdiff_t>(lead));
+    some.insert(some.end(), messages.begin() + static_cast<std::ptrdiff_t>(starts[first]),
+                messages.begin() + static_cast<std::ptrdiff_t>(starts[last]));
+    return encoder.encode(some, where);
+  };
+  for (std::size_t first = 0; first + 1 < starts.size();) {
+    std::size_t good = first;  // the most rounds that fit, by bisection: lengths grow with the number of rounds
+    std::size_t bad = starts.size();
+    encoded_sequence best;
+    while (good + 1 < bad) {
+      const std::size_t middle = good + (bad - good) / 2;
+      encoded_sequence trial = encode(first, middle);
+      if (trial.size() <= max_tokens) {
+        good = middle;
+        best = std::move(trial);
+      } else {
+        bad = middle;
+      }
+    }
+    if (good == first) return std::nullopt;
+    parts.push_back(std::move(best));
+    first = good;
+  }
+  return parts;
+}
+
+}  // namespace lodestone

@@ -1,0 +1,319 @@
+// Prepares data once for many trainings: reads, encodes on all cores, and writes a token store in the order of the input.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/core/file.hpp>
+#include <lodestone/core/thread_pool.hpp>
+#include <lodestone/data/example_builder.hpp>
+#include <lodestone/data/mixture.hpp>
+#include <lodestone/data/record.hpp>
+#include <lodestone/data/summary.hpp>
+#include <lodestone/data/token_store.hpp>
+#include <lodestone/text/chat_encoder.hpp>
+#include <lodestone/text/jsonl.hpp>
+
+namespace lodestone {
+
+/// One entry of the user's list of data: a file, or a folder whose .jsonl, .json and .txt files are read in the order
+/// of their names. A .txt file is one plain document.
+struct data_source {
+  std::filesystem::path path{};
+  data_format format = data_format::automatic;
+  std::optional<std::int64_t> count{};  ///< see mixture_part
+  std::optional<double> weight{};
+};
+
+/// Everything that decides which examples come out, apart from the encoder.
+struct prepare_options {
+  example_options example{};  ///< example.record.format is replaced by the source's own
+  std::uint64_t seed = 0;     ///< chooses the examples of a mixture
+  std::optional<std::int64_t> mixture_total{};
+};
+
+/// Where a running preparation stands.
+struct prepare_progress {
+  std::string file;
+  std::int64_t records = 0;
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+};
+
+namespace detail {
+
+/// The files of a source. Throws io_error when there are none.
+[[nodiscard]] inline std::vector<std::filesystem::path> files_of(const data_source& source) {
+  namespace fs = std::filesystem;
+  if (!fs::exists(source.path)) throw io_error("no such file or folder", source.path.string(), "check data.path");
+  if (!fs::is_directory(source.path)) return {source.path};
+  std::vector<fs::path> files;
+  bool has_parquet = false;
+  for (const fs::directory_entry& entry : fs::directory_iterator(source.path)) {
+    const std::string extension = entry.path().extension().string();
+    has_parquet = has_parquet || extension == ".parquet";
+    if (entry.is_regular_file() && (extension == ".jsonl" || extension == ".json" || extension == ".txt")) {
+      files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  if (files.empty()) {
+    throw io_error(has_parquet ? "the folder holds only Parquet files, which are not read"
+                               : "the folder holds no .jsonl, .json or .txt file",
+                   source.path.string(),
+                   has_parquet ? "name one of them to see the command that converts it" : "check data.path");
+  }
+  return files;
+}
+
+/// A record before it is parsed.
+struct raw_record {
+  json_record json{};
+  bool is_document = false;  ///< the whole of a .txt file
+  std::int64_t file = 0;     ///< number in the list of all files
+  data_format format = data_format::automatic;
+  std::int32_t times = 1;
+};
+
+/// Calls visit(json_record&, is_document) for every record of a file; its UTF-8 is not yet checked.
+template <class Visit>
+void each_record(const std::filesystem::path& file, const Visit& visit) {
+  json_record record;
+  if (file.extension() == ".txt") {
+    record.text = read_text(file);
+    record.line = 1;
+    if (record.text.starts_with("\xEF\xBB\xBF")) record.text.erase(0, 3);
+    visit(record, true);
+    return;
+  }
+  jsonl_reader reader(file, jsonl_reader::default_record_limit, false);
+  while (reader.next(record)) visit(record, false);
+}
+
+/// Records wait here until there are enough for all cores; results leave in the order of the records.
+template <class Tokenizer, class Sink>
+class prepare_batch {
+ public:
+  prepare_batch(const example_builder<Tokenizer>& builder, std::span<const std::string> files, Sink& sink,
+                thread_pool& pool)
+      : builder_(builder), files_(files), sink_(sink), pool_(pool) {}
+
+  data_summary total;
+
+  void add(raw_record record) {
+    bytes_ += record.json.text.size();
+    records_.push_back(std::move(record));
+    if (bytes_ >= most_bytes || records_.size() >= most_records) flush();
+  }
+
+  void flush() {
+    std::vector<result> results(records_.size());
+    pool_.run(static_cast<std::int64_t>(records_.size()),
+              [&](std::int64_t i) { build(records_[static_cast<std::size_t>(i)], results[static_cast<std::size_t>(i)]); });
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (results[i].failure) std::rethrow_exception(results[i].failure);  // the first in the order of the data
+      for (std::int32_t time = 0; time < records_[i].times; ++time) {
+        for (const encoded_sequence& example : results[i].examples) {
+          sink_.add(example, example_origin{records_[i].file, records_[i].json.line});
+        }
+        total.add(results[i].counts);
+      }
+    }
+    records_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t most_bytes = std::size_t{16} << 20;
+  static constexpr std::size_t most_records = 4096;
+
+  struct result {
+    std::vector<encoded_sequence> examples;
+    data_summary counts;
+    std::exception_ptr failure;
+  };
+
+  void build(const raw_record& raw, result& out) const {
+    data_summary counts;
+    counts.records = 1;
+    const std::string& file = files_[static_cast<std::size_t>(raw.file)];
+    try {
+      try {
+        record_options options = builder_.options().record;
+        options.format = raw.format;
+        training_record record;
+        require_utf8(raw.json, file);
+        if (raw.is_document) {
+          record.text = raw.json.text;
+          record.is_text = true;
+          record.line = raw.json.line;
+          if (record.text.empty()) throw data_error("the document is empty", file, "remove the file");
+        } else {
+          record = parse_record(raw.json, file, options);
+        }
+        builder_.build(record, source_line(file, raw.json.line), out.examples, counts);
+      } catch (const data_error& fault) {
+        if (builder_.options().faults == fault_policy::error) throw;
+        out.examples.clear();
+        counts = {};
+        counts.records = 1;
+        counts.skipped = 1;
+        counts.faults.emplace_back(fault.what());
+      }
+    } catch (...) {
+      out.failure = std::current_exception();
+    }
+    out.counts = std::move(counts);
+  }
+
+  const example_builder<Tokenizer>& builder_;
+  std::span<const std::string> files_;
+  Sink& sink_;
+  thread_pool& pool_;
+  std::vector<raw_record> records_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace detail
+
+/// All files of all sources, in the order in which they are read: the numbers of example_origin::file.
+[[nodiscard]] inline std::vector<std::string> source_files(std::span<const data_source> sources) {
+  std::vector<std::string> names;
+  for (const data_source& source : sources) {
+    for (const std::filesystem::path& file : detail::files_of(source)) names.push_back(file.string());
+  }
+  return names;
+}
+
+/// Reads all sources, encodes them on the pool and hands every example to `sink.add(encoded_sequence, example_origin)`
+/// in the order of the input (token_store_writer and in_memory_store are sinks).
+///
+/// Memory does not depend on the size of the files: at most 16 MiB of records (or one longer record) and what they
+/// become are held. The result does not depend on the number of threads. Sources with a count or a weight are read
+/// twice: once to count their records. Throws data_error at the first fault in the order of the input (unless faults
+/// are skipped), format_error and io_error for files, config_error for the mixture.
+template <class Tokenizer, class Sink>
+data_summary prepare(std::span<const data_source> sources, const chat_encoder<Tokenizer>& encoder,
+                     const prepare_options& options, Sink& sink, thread_pool& pool,
+                     const std::function<void(const prepare_progress&)>& progress = {}) {
+  if (sources.empty()) throw config_error("no data is named", "data", "add at least one source with a path");
+  const example_builder<Tokenizer> builder(encoder, options.example);
+  const bool is_mixture = std::any_of(sources.begin(), sources.end(),
+                                      [](const data_source& source) { return source.count || source.weight; });
+  std::vector<std::int64_t> counts;
+  std::vector<mixture_part> parts;
+  if (is_mixture || options.mixture_total) {
+    for (const data_source& source : sources) {
+      mixture_part& part = parts.emplace_back(mixture_part{0, source.count, source.weight});
+      for (const std::filesystem::path& file : detail::files_of(source)) {
+        detail::each_record(file, [&](const json_record&, bool) { ++part.size; });
+      }
+    }
+    counts = mixture_counts(parts, options.mixture_total);
+  }
+  const std::vector<std::string> names = source_files(sources);
+  detail::prepare_batch<Tokenizer, Sink> batch(builder, names, sink, pool);
+  std::int64_t file_number = 0;
+  for (std::size_t s = 0; s < sources.size(); ++s) {
+    std::vector<std::int32_t> times;
+    if (!counts.empty()) times = choose_examples(parts[s].size, counts[s], options.seed, s);
+    std::size_t next = 0;
+    for (const std::filesystem::path& file : detail::files_of(sources[s])) {
+      detail::each_record(file, [&](json_record& record, bool is_document) {
+        detail::raw_record raw{std::move(record), is_document, file_number, sources[s].format, 1};
+        if (!times.empty()) {
+          if (next >= times.size()) throw io_error("the file changed while it was read", file.string(), "start again");
+          raw.times = times[next++];
+          if (raw.times == 0) return;
+        }
+        const std::int64_t before = batch.total.records;
+        batch.add(std::move(raw));
+        if (progress && batch.total.records != before) {
+          progress({file.string(), batch.total.records, batch.total.examples, batch.total.tokens});
+        }
+      });
+      ++file_number;
+    }
+  }
+  batch.flush();
+  if (progress) progress({names.back(), batch.total.records, batch.total.examples, batch.total.tokens});
+  return batch.total;
+}
+
+/// What a store says about its making: "tokenizer", "vocabulary_size", "template", "options", "sources", "summary".
+template <class Tokenizer>
+[[nodiscard]] std::map<std::string, std::string> store_metadata(std::span<const data_source> sources,
+                                                                const chat_encoder<Tokenizer>& encoder,
+                                                                const prepare_options& options,
+                                                                const data_summary& summary) {
+  using json = nlohmann::ordered_json;
+  const chat_template& form = encoder.form();
+  const json strings{{"name", form.name},
+                     {"begin", form.begin},
+                     {"system_prefix", form.system_prefix},
+                     {"system_suffix", form.system_suffix},
+                     {"user_prefix", form.user_prefix},
+                     {"user_suffix", form.user_suffix},
+                     {"assistant_prefix", form.assistant_prefix},
+                     {"assistant_suffix", form.assistant_suffix},
+                     {"turn_separator", form.turn_separator},
+                     {"end_token", form.end_token},
+                     {"default_system", form.default_system},
+                     {"system_in_user_turn", form.system_in_user_turn},
+                     {"trim", form.trim},
+                     {"end", static_cast<int>(form.end)}};
+  const chat_encoding& encoding = encoder.options();
+  const example_options& example = options.example;
+  const json choices{{"targets", static_cast<int>(encoding.targets)},
+                     {"joint", static_cast<int>(encoding.joint)},
+                     {"content", static_cast<int>(encoding.content)},
+                     {"original_end_labels", encoding.original_end_labels},
+                     {"end_of_text", encoding.end_of_text},
+                     {"max_tokens", example.length.max_tokens},
+                     {"over_long", static_cast<int>(example.length.action)},
+                     {"keep_answers", example.length.keep_answers},
+                     {"join_turns", example.record.join_turns},
+                     {"strip_zero_width", example.record.strip_zero_width},
+                     {"no_targets", static_cast<int>(example.no_targets)},
+                     {"faults", static_cast<int>(example.faults)},
+                     {"seed", options.seed}};
+  constexpr auto replace = json::error_handler_t::replace;  // a file name may be any bytes
+  return {{"tokenizer", tokenizer_fingerprint(encoder.tokenizer())},
+          {"vocabulary_size", std::to_string(encoder.tokenizer().vocabulary_size())},
+          {"template", strings.dump(-1, ' ', false, replace)},
+          {"options", choices.dump()},
+          {"sources", json(source_files(sources)).dump(-1, ' ', false, replace)},
+          {"summary", summary.to_text()}};
+}
+
+/// prepare() into a token store of that name, which appears complete or not at all. Throws data_error when no example
+/// is left, and what prepare() and token_store_writer throw.
+template <class Tokenizer>
+data_summary prepare_store(const std::filesystem::path& name, std::span<const data_source> sources,
+                           const chat_encoder<Tokenizer>& encoder, const prepare_options& options, thread_pool& pool,
+                           bool replace = false, const std::function<void(const prepare_progress&)>& progress = {}) {
+  token_store_writer writer(name, replace);
+  const data_summary summary = prepare(sources, encoder, options, writer, pool, progress);
+  if (writer.size() == 0) {
+    throw data_error("no example is left of " + std::to_string(summary.records) + " records", name.string(),
+                     "see the counts: \n" + summary.to_text());
+  }
+  writer.commit(store_metadata(sources, encoder, options, summary));
+  return summary;
+}
+
+}  // namespace lodestone

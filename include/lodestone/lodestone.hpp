@@ -1,0 +1,123 @@
+// The host umbrella: every public header that g++ alone can compile. A program that wants less includes the headers
+// it uses, or one room at a time.
+#pragma once
+
+#include <lodestone/version.hpp>
+
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/dtype.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/core/extents.hpp>
+#include <lodestone/core/file.hpp>
+#include <lodestone/core/random.hpp>
+#include <lodestone/core/tensor.hpp>
+#include <lodestone/core/thread_pool.hpp>
+
+#include <lodestone/text/added_tokens.hpp>
+#include <lodestone/text/bpe.hpp>
+#include <lodestone/text/byte_alphabet.hpp>
+#include <lodestone/text/chat_encoder.hpp>
+#include <lodestone/text/chat_families.hpp>
+#include <lodestone/text/chat_message.hpp>
+#include <lodestone/text/chat_template.hpp>
+#include <lodestone/text/decoder.hpp>
+#include <lodestone/text/jsonl.hpp>
+#include <lodestone/text/merge.hpp>
+#include <lodestone/text/normalizer.hpp>
+#include <lodestone/text/piece_table.hpp>
+#include <lodestone/text/pre_tokenizer.hpp>
+#include <lodestone/text/regex.hpp>
+#include <lodestone/text/scanner.hpp>
+#include <lodestone/text/sentencepiece_normalizer.hpp>
+#include <lodestone/text/special_tokens.hpp>
+#include <lodestone/text/token_list.hpp>
+#include <lodestone/text/unicode.hpp>
+#include <lodestone/text/unigram.hpp>
+#include <lodestone/text/word_cache.hpp>
+
+#include <lodestone/data/memory_store.hpp>
+#include <lodestone/data/record.hpp>
+#include <lodestone/data/token_store.hpp>
+
+#include <lodestone/batching/assemble.hpp>
+#include <lodestone/batching/assignment.hpp>
+#include <lodestone/batching/concept.hpp>
+#include <lodestone/batching/cost.hpp>
+#include <lodestone/batching/example.hpp>
+#include <lodestone/batching/naive.hpp>
+#include <lodestone/batching/packed.hpp>
+#include <lodestone/batching/parity.hpp>
+#include <lodestone/batching/report.hpp>
+#include <lodestone/batching/sorted.hpp>
+#include <lodestone/batching/steps.hpp>
+#include <lodestone/batching/token_batch.hpp>
+
+#include <lodestone/position/concept.hpp>
+#include <lodestone/position/contiguous.hpp>
+#include <lodestone/position/rope.hpp>
+#include <lodestone/position/rope_config.hpp>
+
+#include <lodestone/attention/blocked.hpp>
+#include <lodestone/attention/concept.hpp>
+#include <lodestone/attention/gather.hpp>
+#include <lodestone/attention/reference.hpp>
+#include <lodestone/attention/shape.hpp>
+#include <lodestone/attention/slices.hpp>
+
+#include <lodestone/loss/concept.hpp>
+#include <lodestone/loss/weighted_sft.hpp>
+
+#include <lodestone/model/config.hpp>
+#include <lodestone/model/config_edit.hpp>
+#include <lodestone/model/config_json.hpp>
+#include <lodestone/model/config_keys.hpp>
+#include <lodestone/model/cost.hpp>
+#include <lodestone/model/counting.hpp>
+#include <lodestone/model/layout.hpp>
+#include <lodestone/model/llama.hpp>
+#include <lodestone/model/names.hpp>
+#include <lodestone/model/parameters.hpp>
+#include <lodestone/model/projection.hpp>
+#include <lodestone/model/scored_rows.hpp>
+#include <lodestone/model/tape.hpp>
+
+#include <lodestone/activations/table.hpp>
+
+#include <lodestone/optim/adamw.hpp>
+#include <lodestone/optim/clip.hpp>
+#include <lodestone/optim/concept.hpp>
+#include <lodestone/optim/schedule.hpp>
+
+#include <lodestone/checkpoint/json.hpp>
+#include <lodestone/checkpoint/safetensors.hpp>
+
+#include <lodestone/host/attention.hpp>
+#include <lodestone/host/backend.hpp>
+#include <lodestone/host/elementwise.hpp>
+#include <lodestone/host/exponential.hpp>
+#include <lodestone/host/gemm.hpp>
+#include <lodestone/host/head.hpp>
+#include <lodestone/host/normalise.hpp>
+#include <lodestone/host/optimise.hpp>
+#include <lodestone/host/rope.hpp>
+#include <lodestone/host/tile_product.hpp>
+#include <lodestone/host/tiles.hpp>
+
+#include <lodestone/dist/any.hpp>
+#include <lodestone/dist/concept.hpp>
+#include <lodestone/dist/single.hpp>
+#include <lodestone/dist/threads.hpp>
+
+#include <lodestone/train/memory.hpp>
+#include <lodestone/train/program.hpp>
+#include <lodestone/train/recorder.hpp>
+#include <lodestone/train/recorders/format.hpp>
+#include <lodestone/train/recorders/html_recorder.hpp>
+#include <lodestone/train/recorders/html_report.hpp>
+#include <lodestone/train/recorders/jsonl.hpp>
+#include <lodestone/train/recorders/plot.hpp>
+#include <lodestone/train/recorders/plot_axis.hpp>
+#include <lodestone/train/recorders/progress.hpp>
+#include <lodestone/train/recorders/tensorboard.hpp>
+#include <lodestone/train/signals.hpp>
+#include <lodestone/train/step.hpp>

@@ -1,0 +1,146 @@
+// A backend that computes nothing and counts everything: the same step code tells how much memory and work it needs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include <lodestone/attention/shape.hpp>
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/tensor.hpp>
+#include <lodestone/optim/adamw.hpp>
+#include <lodestone/position/rope_config.hpp>
+
+namespace lodestone {
+
+/// Work of a program in numbers that do not depend on the machine.
+struct work {
+  double matrix_flops = 0.0;     ///< of matrix products, 2 M N C each
+  double attention_flops = 0.0;  ///< 4 D a (query head, key) pair forward, 10 D backward: the least a policy can do
+  double bytes = 0.0;            ///< read and written by operations, each operand once
+
+  [[nodiscard]] double flops() const { return matrix_flops + attention_flops; }
+};
+
+/// Has every operation of `Backend` and its types, but no memory behind its views. The arena takes the same sequence of
+/// blocks as a real step, so its peak() is the real step's peak to the byte.
+template <class Backend>
+class count {
+ public:
+  using value_type = typename Backend::value_type;
+  using accumulate_type = typename Backend::accumulate_type;
+  using space = no_memory;
+  using T = value_type;
+  using A = accumulate_type;
+  template <class U>
+  using matrix = tensor_view<U, 2, no_memory>;
+  template <class U>
+  using vector = tensor_view<U, 1, no_memory>;
+  using tokens = std::span<const std::int32_t>;
+  using indices = std::span<const std::int64_t>;
+
+  count() = default;
+  count(const count&) = delete;
+  count& operator=(const count&) = delete;
+
+  [[nodiscard]] const work& done() const { return done_; }
+  void reset_work() { done_ = {}; }
+  [[nodiscard]] arena<no_memory>& memory() { return memory_; }
+
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, no_memory> allocate(extents<Rank> shape) {
+    return memory_.template allocate<U>(shape);
+  }
+  template <class U>
+  [[nodiscard]] std::span<const U> upload(std::span<const U> values) const {
+    return values;
+  }
+
+  void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) { product(x, w, y, x.size(1), beta != T{0}); }
+  void gemm_nn(matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
+    product(dy, w, dx, dy.size(1), beta != T{0});
+  }
+  void gemm_tn(matrix<const T> dy, matrix<const T> x, matrix<A> dw, A beta) {
+    product(dy, x, dw, dy.size(0), beta != A{0});
+  }
+  void add_bias(matrix<T> y, vector<const T>) { touch(y, 2); }
+  void bias_gradient(matrix<const T> dy, vector<A>) { touch(dy, 1); }
+  void embed(tokens, matrix<const T>, matrix<T> out) { touch(out, 2); }
+  void embed_gradient(tokens, matrix<const T> dout, matrix<A>) { touch(dout, 3); }
+  void rmsnorm(matrix<const T> x, vector<const T>, A, matrix<T>, vector<A>) { touch(x, 2); }
+  void rmsnorm_gradient(matrix<const T> x, vector<const T>, vector<const A>, matrix<const T>, matrix<T>, vector<A>,
+                        T beta) {
+    touch(x, beta != T{0} ? 4 : 3);
+  }
+  void rope_table(const rope_config&, tokens, indices, matrix<A> cosine, matrix<A>) { touch(cosine, 2); }
+  void rope(matrix<T> x, std::int64_t, matrix<const A>, matrix<const A>, bool, bool) { touch(x, 2); }
+  void swiglu(matrix<const T>, matrix<T> out) { touch(out, 3); }
+  void swiglu_gradient(matrix<const T>, matrix<const T> dout, matrix<T>) { touch(dout, 5); }
+  void add(matrix<const T> x, matrix<T>) { touch(x, 3); }
+  void gather_rows(matrix<const T>, indices, matrix<T> y) { touch(y, 2); }
+  void scatter_add_rows(matrix<const T> dy, indices, matrix<T>) { touch(dy, 3); }
+  void label_log_probs(matrix<const T> logits, indices, tokens, vector<A>, std::span<double>) { touch(logits, 1); }
+  void label_gradient(matrix<T> logits, vector<const A>, indices, tokens, std::span<const double>) {
+    touch(logits, 2);
+  }
+  void adamw(vector<A> weights, vector<A>, vector<A>, vector<const A>, const optim::adamw_step&) { touch(weights, 7); }
+  [[nodiscard]] double sum_of_squares(vector<const A> values) {
+    touch(values, 1);
+    return 0.0;
+  }
+  [[nodiscard]] bool all_finite(vector<const A> values) {
+    touch(values, 1);
+    return true;
+  }
+  template <class U, std::size_t Rank>
+  void fill(tensor_view<U, Rank, no_memory> view, std::type_identity_t<U>) {
+    touch(view, 1);
+  }
+  template <class U, std::size_t Rank>
+  void scale(tensor_view<U, Rank, no_memory> view, std::type_identity_t<U>) {
+    touch(view, 2);
+  }
+  template <class From, class To, std::size_t Rank>
+  void copy(tensor_view<From, Rank, no_memory> source, tensor_view<To, Rank, no_memory> target) {
+    touch(source, 1);
+    touch(target, 1);
+  }
+
+  template <class Policy>
+  void attend(const Policy&, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
+              matrix<const T> k, matrix<const T>, matrix<T>, vector<A>) {
+    done_.attention_flops += 4.0 * static_cast<double>(pairs(slices) * shape.heads) *
+                             static_cast<double>(shape.head_dim);
+    touch(q, 2);
+    touch(k, 2);
+  }
+  template <class Policy>
+  void attend_backward(const Policy&, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
+                       matrix<const T> k, matrix<const T>, matrix<const T>, vector<const A>, matrix<const T>,
+                       matrix<T>, matrix<T>, matrix<T>) {
+    done_.attention_flops += 10.0 * static_cast<double>(pairs(slices) * shape.heads) *
+                             static_cast<double>(shape.head_dim);
+    touch(q, 4);
+    touch(k, 4);
+  }
+
+ private:
+  template <class X, class W, class Y>
+  void product(X x, W w, Y y, std::int64_t inner, bool reads_output) {
+    done_.matrix_flops +=
+        2.0 * static_cast<double>(y.size(0)) * static_cast<double>(y.size(1)) * static_cast<double>(inner);
+    touch(x, 1);
+    touch(w, 1);
+    touch(y, reads_output ? 2 : 1);
+  }
+  template <class U, std::size_t Rank>
+  void touch(tensor_view<U, Rank, no_memory> view, int times) {
+    done_.bytes += static_cast<double>(view.count()) * static_cast<double>(sizeof(U)) * times;
+  }
+
+  arena<no_memory> memory_;
+  work done_;
+};
+
+}  // namespace lodestone

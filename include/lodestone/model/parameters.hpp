@@ -1,0 +1,195 @@
+// Parameter stores: who holds the weights, gradients and optimiser state of each unit, and when they are whole.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/tensor.hpp>
+#include <lodestone/dist/any.hpp>
+#include <lodestone/model/config.hpp>
+#include <lodestone/model/layout.hpp>
+
+namespace lodestone::parameters {
+
+/// The part of a unit that this rank's optimiser updates: elements [begin, end) of the unit's gradient buffer.
+template <class Backend>
+struct owned_part {
+  using view = tensor_view<typename Backend::accumulate_type, 1, typename Backend::space>;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  view master;    ///< [end - begin] weights in the accumulation type
+  view gradient;  ///< [end - begin] summed over all ranks
+  view first;     ///< [end - begin] first moment
+  view second;    ///< [end - begin] second moment
+};
+
+/// A parameter store.
+///
+/// Requires, for a unit in [0, L + 2):
+///  1. `config()`, `backend()`, `layout(unit)`.
+///  2. `acquire(unit)` / `release(unit)`: between them `weights(unit)` is whole. They nest and may communicate.
+///  3. `gradient(unit)`: the local sums of this step, or an empty view when the unit is not trained.
+///  4. `gradients_final(unit)`: called once a step by every rank, units in the same order; afterwards `owned(unit)` holds
+///     the sum over ranks of the part that this rank updates.
+///  5. `updated(unit)`: the optimiser has changed owned(unit).master; the next acquire sees it.
+///  6. `zero_gradients()`; `is_sharded()`: whether acquire and release communicate (then ranks meet in every
+///     micro-batch) and the owned parts of the ranks are disjoint (then norms over them are summed over ranks).
+/// Laws: with equal data all stores give the same weights after a step, whatever their sharding.
+template <class S>
+concept parameter_store = requires(S& store, std::int64_t unit) {
+  { store.config() } -> std::convertible_to<const model_config&>;
+  store.backend();
+  { store.layout(unit) } -> std::convertible_to<const unit_layout&>;
+  store.acquire(unit);
+  store.release(unit);
+  store.weights(unit);
+  store.gradient(unit);
+  store.gradients_final(unit);
+  store.owned(unit);
+  store.updated(unit);
+  store.zero_gradients();
+  { store.is_sharded() } -> std::convertible_to<bool>;
+};
+
+/// Whether a buffer exists for training (gradients and moments) or only for inference.
+enum class purpose : std::uint8_t { inference, training };
+
+/// Every rank holds everything; gradients are summed over ranks as each unit becomes final. With one rank, acquire and
+/// release do nothing at all.
+///
+/// The weight buffer is the master copy where the compute type is the accumulation type (every host backend); backends
+/// with a narrower compute type keep both.
+template <class Backend>
+class replicated {
+ public:
+  using backend_type = Backend;
+  using value_type = typename Backend::value_type;
+  using accumulate_type = typename Backend::accumulate_type;
+  using space = typename Backend::space;
+  static_assert(std::same_as<value_type, accumulate_type>,
+                "this store has no separate master copy: use a backend whose compute type is its accumulation type");
+
+  /// Buffers for `config`, weights zero. `frozen_projections` leaves the weights of linear layers without gradient.
+  replicated(model_config config, std::unique_ptr<Backend> backend, purpose use,
+             dist::any_communicator group = {}, bool frozen_projections = false)
+      : config_(std::move(config)), backend_(std::move(backend)), group_(group), use_(use) {
+    const auto is_trained = [&](parameter kind) {
+      if (use == purpose::inference) return false;
+      switch (kind) {
+        case parameter::qkv_weight: case parameter::qkv_bias: case parameter::o_weight: case parameter::o_bias:
+        case parameter::gate_up_weight: case parameter::gate_up_bias: case parameter::down_weight:
+        case parameter::down_bias: return !frozen_projections;
+        default: return true;
+      }
+    };
+    for (std::int64_t unit = 0; unit < unit_count(config_); ++unit) {
+      unit_buffers u;
+      u.layout = make_unit_layout(config_, unit, is_trained);
+      u.weights = buffer(extents<1>{{u.layout.count}});
+      if (use == purpose::training) {
+        u.gradient = buffer(extents<1>{{u.layout.gradient_count}});
+        u.first = buffer(extents<1>{{u.layout.gradient_count}});
+        u.second = buffer(extents<1>{{u.layout.gradient_count}});
+        if (u.layout.gradient_count != u.layout.count) u.master = buffer(extents<1>{{u.layout.gradient_count}});
+      }
+      units_.push_back(std::move(u));
+    }
+  }
+
+  [[nodiscard]] const model_config& config() const { return config_; }
+  [[nodiscard]] Backend& backend() { return *backend_; }
+  [[nodiscard]] dist::any_communicator& group() { return group_; }
+  [[nodiscard]] purpose use() const { return use_; }
+  [[nodiscard]] std::int64_t units() const { return static_cast<std::int64_t>(units_.size()); }
+  [[nodiscard]] const unit_layout& layout(std::int64_t unit) const { return at(unit).layout; }
+
+  void acquire(std::int64_t) {}
+  void release(std::int64_t) {}
+
+  [[nodiscard]] tensor_view<const value_type, 1, space> weights(std::int64_t unit) const {
+    return at(unit).weights.view();
+  }
+  /// The weights for writing: loading and restoring only.
+  [[nodiscard]] tensor_view<value_type, 1, space> mutable_weights(std::int64_t unit) { return at(unit).weights.view(); }
+
+  [[nodiscard]] tensor_view<accumulate_type, 1, space> gradient(std::int64_t unit) {
+    return at(unit).gradient.view();
+  }
+
+  void gradients_final(std::int64_t unit) {
+    if (group_.size() > 1) group_.all_reduce(at(unit).gradient.flat());
+  }
+
+  /// All of the unit. Where some parameters are frozen, the trained ones are copied to a master buffer of their own.
+  [[nodiscard]] owned_part<Backend> owned(std::int64_t unit) {
+    unit_buffers& u = at(unit);
+    if (u.master.count() != 0) move_trained(u, true);
+    return {0, u.layout.gradient_count, u.master.count() != 0 ? u.master.view() : trained_weights(u),
+            u.gradient.view(), u.first.view(), u.second.view()};
+  }
+  void updated(std::int64_t unit) {
+    if (unit_buffers& u = at(unit); u.master.count() != 0) move_trained(u, false);
+  }
+
+  void zero_gradients() {
+    for (unit_buffers& u : units_) backend_->fill(u.gradient.view(), accumulate_type{0});
+  }
+  [[nodiscard]] bool is_sharded() const { return false; }
+
+  /// Bytes of weights, and of gradients, masters and moments.
+  [[nodiscard]] std::int64_t weight_bytes() const {
+    std::int64_t elements = 0;
+    for (const unit_buffers& u : units_) elements += u.weights.count();
+    return elements * static_cast<std::int64_t>(sizeof(value_type));
+  }
+  [[nodiscard]] std::int64_t training_bytes() const {
+    std::int64_t elements = 0;
+    for (const unit_buffers& u : units_)
+      elements += u.gradient.count() + u.first.count() + u.second.count() + u.master.count();
+    return elements * static_cast<std::int64_t>(sizeof(accumulate_type));
+  }
+
+ private:
+  using buffer = tensor<value_type, 1, space>;
+
+  struct unit_buffers {
+    unit_layout layout;
+    buffer weights;
+    buffer master;  // only where some parameters of the unit are frozen
+    buffer gradient;
+    buffer first;
+    buffer second;
+  };
+
+  [[nodiscard]] unit_buffers& at(std::int64_t unit) { return units_[static_cast<std::size_t>(unit)]; }
+  [[nodiscard]] const unit_buffers& at(std::int64_t unit) const { return units_[static_cast<std::size_t>(unit)]; }
+
+  [[nodiscard]] static tensor_view<value_type, 1, space> trained_weights(unit_buffers& u) {
+    return u.layout.gradient_count == 0 ? tensor_view<value_type, 1, space>{} : u.weights.view();
+  }
+
+  void move_trained(unit_buffers& u, bool to_master) {
+    for (const parameter_place& place : u.layout.places) {
+      if (place.rows == 0 || !place.is_trained) continue;
+      const auto weight = u.weights.view().rows(place.offset, place.offset + place.count());
+      const auto master = u.master.view().rows(place.gradient_offset, place.gradient_offset + place.count());
+      if (to_master)
+        backend_->copy(weight, master);
+      else
+        backend_->copy(master, weight);
+    }
+  }
+
+  model_config config_;
+  std::unique_ptr<Backend> backend_;
+  dist::any_communicator group_;
+  purpose use_;
+  std::vector<unit_buffers> units_;
+};
+
+}  // namespace lodestone::parameters

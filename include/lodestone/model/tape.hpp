@@ -1,0 +1,84 @@
+// What the forward pass of a layer leaves for its backward pass.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/core/arena.hpp>
+
+namespace lodestone {
+
+/// The tensors of one layer, present or not. T rows; a layer that computes only chosen rows ("gathered": the last one)
+/// has m of them in everything that follows the keys and values.
+template <class Backend>
+struct layer_tape {
+  using space = typename Backend::space;
+  using value = block<typename Backend::value_type, 2, space>;
+  using statistic = block<typename Backend::accumulate_type, 1, space>;
+
+  value input;       ///< x [T, E]
+  value normed_in;   ///< [T, E]
+  statistic rstd_in; ///< [T]
+  value raw_q;       ///< [m, H D] before q_norm
+  value raw_k;       ///< [T, K D] before k_norm
+  statistic rstd_q;  ///< [m H]
+  statistic rstd_k;  ///< [T K]
+  value qkv;         ///< [T, (H + 2K) D]; when gathered, empty in favour of
+  value q;           ///< [m, H D] and
+  value kv;          ///< [T, 2 K D]
+  value attention;   ///< [m, H D]
+  statistic lse;     ///< [m H]
+  value middle;      ///< [m, E]
+  value normed_mid;  ///< [m, E]
+  statistic rstd_mid;///< [m]
+  value gate_up;     ///< [m, 2F]
+  value activated;   ///< [m, F]
+
+  [[nodiscard]] bool has(activation name) const {
+    switch (name) {
+      case activation::input: return static_cast<bool>(input);
+      case activation::normed_in: return static_cast<bool>(normed_in);
+      case activation::raw_qk: return static_cast<bool>(raw_k);
+      case activation::qkv: return qkv || kv;
+      case activation::attention: return static_cast<bool>(attention);
+      case activation::middle: return static_cast<bool>(middle);
+      case activation::normed_mid: return static_cast<bool>(normed_mid);
+      case activation::gate_up: return static_cast<bool>(gate_up);
+      case activation::activated: return static_cast<bool>(activated);
+    }
+    return false;
+  }
+
+  void drop(activation name) {
+    switch (name) {
+      case activation::input: input.reset(); break;
+      case activation::normed_in: normed_in.reset(); rstd_in.reset(); break;
+      case activation::raw_qk: raw_q.reset(); raw_k.reset(); rstd_q.reset(); rstd_k.reset(); break;
+      case activation::qkv: qkv.reset(); q.reset(); kv.reset(); break;
+      case activation::attention: attention.reset(); lse.reset(); break;
+      case activation::middle: middle.reset(); break;
+      case activation::normed_mid: normed_mid.reset(); rstd_mid.reset(); break;
+      case activation::gate_up: gate_up.reset(); break;
+      case activation::activated: activated.reset(); break;
+    }
+  }
+
+  /// Drops what the table does not keep for this layer.
+  void keep_only(const activation_table& table, std::int64_t layer) {
+    for (std::size_t k = 0; k < activation_kinds; ++k)
+      if (table(layer, static_cast<activation>(k)) == residence::recompute) drop(static_cast<activation>(k));
+  }
+};
+
+/// Keys and values of the tokens that a generation has seen, per layer [capacity, 2 K D].
+template <class Backend>
+struct kv_cache {
+  std::vector<block<typename Backend::value_type, 2, typename Backend::space>> layers;
+  std::int64_t length = 0;    ///< rows in use
+  std::int64_t capacity = 0;  ///< rows
+};
+
+}  // namespace lodestone

@@ -1,0 +1,298 @@
+// Byte-pair encoding (Sennrich et al. 2016) of words, over bytes or over characters with byte fallback.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/text/merge.hpp>
+#include <lodestone/text/piece_table.hpp>
+#include <lodestone/text/unicode.hpp>
+#include <lodestone/text/word_cache.hpp>
+
+namespace lodestone::text {
+
+/// A map from code points to numbers, two loads a look-up.
+class code_point_map {
+ public:
+  void set(char32_t key, std::int32_t value) {
+    std::uint32_t& page = pages_[key >> 8];
+    if (page == 0) {
+      page = static_cast<std::uint32_t>(values_.size());
+      values_.resize(values_.size() + 256, -1);
+    }
+    values_[page + (key & 0xFFU)] = value;
+  }
+  /// The number of a code point, or -1; not_utf8 has none.
+  [[nodiscard]] std::int32_t find(char32_t key) const {
+    return key > 0x10FFFF ? -1 : values_[pages_[key >> 8] + (key & 0xFFU)];
+  }
+
+ private:
+  std::vector<std::uint32_t> pages_ = std::vector<std::uint32_t>(0x1100, 0);
+  std::vector<std::int32_t> values_ = std::vector<std::int32_t>(256, -1);  // page 0 is the empty one
+};
+
+/// What a BPE model is made of. Ids are those of the vocabulary; -1 stands for "none".
+struct bpe_parts {
+  struct piece {
+    std::string_view text;  ///< its bytes (over_bytes) or its characters
+    std::int32_t id = -1;
+  };
+  struct merge {
+    std::int32_t left = -1;
+    std::int32_t right = -1;
+    std::uint32_t rank = 0;
+    std::int32_t becomes = -1;
+    std::string_view text;  ///< of the merged piece
+  };
+  std::vector<piece> pieces;
+  std::vector<merge> merges;
+  std::vector<piece> frozen;  ///< user-defined pieces of SentencePiece: found first, never merged; longest first
+  bool over_bytes = false;
+  bool ignore_merges = false;  ///< a word that is itself a piece is not merged
+  bool fuse_unknown = false;   ///< one unknown id for a run of unknown characters
+  bool byte_fallback = false;
+  std::int32_t unknown = -1;
+  std::array<std::int32_t, 256> byte_ids{};  ///< over_bytes: the first symbols; else of <0x00> ... <0xFF>, for byte_fallback
+};
+
+/// The model: words to ids. Const members are safe to call from several threads.
+///
+/// Over characters a word may be a whole document. Such a text is cut wherever two adjacent characters occur together
+/// in no merged piece: no merge can cross such a place, so that the parts merge alone, and most are found in the cache.
+class bpe {
+ public:
+  explicit bpe(const bpe_parts& parts)
+      : over_bytes_(parts.over_bytes), ignore_merges_(parts.ignore_merges), fuse_unknown_(parts.fuse_unknown),
+        unknown_(parts.unknown), byte_ids_(parts.byte_ids), owner_(word_cache::new_owner()) {
+    has_all_bytes_ = std::none_of(byte_ids_.begin(), byte_ids_.end(), [](std::int32_t id) { return id < 0; });
+    byte_fallback_ = parts.byte_fallback;
+    for (const bpe_parts::piece& one : parts.pieces) {
+      if (ignore_merges_) whole_.insert(one.text, one.id);
+      if (over_bytes_ || one.text.empty()) continue;
+      const code_point first = decode_utf8(one.text.data(), one.text.data() + one.text.size());
+      if (first.length == one.text.size() && first.value != not_utf8) characters_.set(first.value, one.id);
+    }
+    for (const bpe_parts::piece& one : parts.frozen) frozen_.push_back({std::string(one.text), one.id});
+    merges_.reserve(parts.merges.size());
+    for (const bpe_parts::merge& one : parts.merges) {
+      merges_.insert(one.left, one.right, {one.rank, one.becomes});
+      if (over_bytes_) continue;
+      note_neighbours(one.text);
+      const auto is_fallback = [this](std::int32_t id) {
+        return id == unknown_ || (byte_fallback_ && std::find(byte_ids_.begin(), byte_ids_.end(), id) != byte_ids_.end());
+      };
+      if (merges_fallback_ || !(byte_fallback_ || unknown_ >= 0)) continue;
+      merges_fallback_ = is_fallback(one.left) || is_fallback(one.right);
+    }
+  }
+
+  /// Appends the ids of one word.
+  void encode(std::string_view word, std::vector<std::int32_t>& ids) const {
+    encode(word, word_cache::of(owner_), ids);
+  }
+
+  /// Appends the ids of many words; each(visit) calls visit(word) for one after the other.
+  template <class Each>
+  void encode_all(Each&& each, std::vector<std::int32_t>& ids) const {
+    word_cache& cache = word_cache::of(owner_);
+    each([&](std::string_view word) { encode(word, cache, ids); });
+  }
+
+ private:
+  struct owned_piece {
+    std::string text;
+    std::int32_t id;
+  };
+
+  void encode(std::string_view word, word_cache& cache, std::vector<std::int32_t>& ids) const {
+    if (word.empty()) return;
+    if (over_bytes_) {
+      cache.encode(word, ids, [&](std::vector<std::int32_t>& out) { merge_bytes(word, out); });
+    } else {
+      if (ignore_merges_)
+        if (const std::int32_t id = whole_.find(word); id != piece_table::none) {
+          ids.push_back(id);
+          return;
+        }
+      encode_characters(word, cache, ids);
+    }
+  }
+
+  void merge_bytes(std::string_view word, std::vector<std::int32_t>& ids) const {
+    if (ignore_merges_)
+      if (const std::int32_t id = whole_.find(word); id != piece_table::none) {
+        ids.push_back(id);
+        return;
+      }
+    const std::size_t begin = ids.size();
+    bool after_unknown = false;
+    for (const char c : word) {
+      const std::int32_t id = byte_ids_[static_cast<unsigned char>(c)];
+      if (id >= 0) {
+        ids.push_back(id);
+      } else if (unknown_ >= 0 && !(after_unknown && fuse_unknown_)) {
+        ids.push_back(unknown_);
+      }
+      after_unknown = id < 0;
+    }
+    merge_tail(ids, begin);
+  }
+
+  /// Merges the symbols from `begin` on.
+  void merge_tail(std::vector<std::int32_t>& ids, std::size_t begin) const {
+    const std::span<std::int32_t> symbols(ids.data() + begin, ids.size() - begin);
+    if (symbols.size() > 0x7fff'ffffU) throw error("a single word of more than 2^31 symbols", {}, "split the text");
+    ids.resize(begin + (symbols.size() <= merge_limit ? merge_word(merges_, symbols) : merge_text(merges_, symbols)));
+  }
+
+  void encode_characters(std::string_view text, word_cache& cache, std::vector<std::int32_t>& ids) const {
+    const char* end = text.data() + text.size();
+    const char* part = text.data();  // start of the characters that merge together and are not yet written
+    std::int32_t only = -1;          // id of the part's character, while it has just one
+    std::int32_t last_index = -1;    // of the character before p in the neighbour table
+    char32_t last = 0;
+    bool after_unknown = false;
+    std::size_t loose = ids.size();  // if merges_fallback_: everything from here on merges as one
+    const auto flush = [&](const char* stop) {
+      if (part == stop) return;
+      if (only >= 0) {
+        ids.push_back(only);
+      } else {
+        const std::string_view chars(part, static_cast<std::size_t>(stop - part));
+        if (merges_fallback_) {
+          append_characters(chars, ids);
+        } else {
+          cache.encode(chars, ids, [&](std::vector<std::int32_t>& out) {
+            const std::size_t begin = out.size();
+            append_characters(chars, out);
+            merge_tail(out, begin);
+          });
+        }
+      }
+      part = stop;
+    };
+    for (const char* p = part; p != end;) {
+      if (!frozen_.empty()) {
+        if (const owned_piece* piece = frozen_at({p, static_cast<std::size_t>(end - p)}); piece != nullptr) {
+          flush(p);
+          if (merges_fallback_) merge_tail(ids, loose);
+          ids.push_back(piece->id);
+          loose = ids.size();
+          p += piece->text.size();
+          part = p;
+          after_unknown = false;
+          continue;
+        }
+      }
+      const code_point here = decode_utf8(p, end);
+      const std::int32_t id = characters_.find(here.value);
+      if (id < 0) {
+        flush(p);
+        after_unknown = append_fallback({p, here.length}, after_unknown, ids);
+        p += here.length;
+        part = p;
+        continue;
+      }
+      after_unknown = false;
+      const std::int32_t index = small_index(here.value);
+      if (part == p) {
+        only = id;
+      } else if (may_join(last, last_index, here.value, index)) {
+        only = -1;
+      } else {
+        flush(p);
+        only = id;
+      }
+      last = here.value;
+      last_index = index;
+      p += here.length;
+    }
+    flush(end);
+    if (merges_fallback_) merge_tail(ids, loose);
+  }
+
+  void append_characters(std::string_view chars, std::vector<std::int32_t>& ids) const {
+    const char* end = chars.data() + chars.size();
+    for (const char* p = chars.data(); p != end;) {
+      const code_point here = decode_utf8(p, end);
+      ids.push_back(characters_.find(here.value));
+      p += here.length;
+    }
+  }
+
+  /// A character that is not in the vocabulary: its bytes if all have pieces, else the unknown id, else nothing.
+  /// Returns whether it was written as unknown.
+  bool append_fallback(std::string_view bytes, bool after_unknown, std::vector<std::int32_t>& ids) const {
+    const auto id_of = [this](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
+    if (byte_fallback_ &&
+        (has_all_bytes_ || std::all_of(bytes.begin(), bytes.end(), [&](char c) { return id_of(c) >= 0; }))) {
+      for (const char c : bytes) ids.push_back(id_of(c));
+      return false;
+    }
+    if (unknown_ >= 0 && !(after_unknown && fuse_unknown_)) ids.push_back(unknown_);
+    return true;
+  }
+
+  [[nodiscard]] const owned_piece* frozen_at(std::string_view text) const {
+    for (const owned_piece& piece : frozen_)
+      if (text.substr(0, piece.text.size()) == piece.text) return &piece;
+    return nullptr;
+  }
+
+  // Neighbours: pairs of adjacent characters inside merged pieces. ASCII and U+2581 have a bit table, the rest a hash.
+  static constexpr std::int32_t small_count = 129;
+  [[nodiscard]] static std::int32_t small_index(char32_t c) {
+    return c < 128 ? static_cast<std::int32_t>(c) : c == 0x2581 ? 128 : -1;
+  }
+  [[nodiscard]] bool may_join(char32_t left, std::int32_t left_index, char32_t right, std::int32_t right_index) const {
+    if (left_index >= 0 && right_index >= 0)
+      return small_neighbours_[static_cast<std::size_t>(left_index * small_count + right_index)] != 0;
+    return neighbours_.find(static_cast<std::int32_t>(left), static_cast<std::int32_t>(right)).rank == 0;
+  }
+  void note_neighbours(std::string_view piece) {
+    const char* end = piece.data() + piece.size();
+    char32_t left = not_utf8;
+    for (const char* p = piece.data(); p != end;) {
+      const code_point here = decode_utf8(p, end);
+      const std::int32_t right_index = small_index(here.value);
+      if (p != piece.data()) {
+        const std::int32_t left_index = small_index(left);
+        if (left_index >= 0 && right_index >= 0)
+          small_neighbours_[static_cast<std::size_t>(left_index * small_count + right_index)] = 1;
+        else
+          neighbours_.insert(static_cast<std::int32_t>(left), static_cast<std::int32_t>(here.value), {0, 0});
+      }
+      left = here.value;
+      p += here.length;
+    }
+  }
+
+  bool over_bytes_;
+  bool ignore_merges_;
+  bool fuse_unknown_;
+  bool byte_fallback_ = false;
+  bool has_all_bytes_ = false;
+  bool merges_fallback_ = false;  // some merge takes a byte piece or the unknown piece: parts do not merge alone
+  std::int32_t unknown_;
+  std::array<std::int32_t, 256> byte_ids_;
+  std::uint64_t owner_;
+  piece_table whole_;
+  code_point_map characters_;
+  std::vector<owned_piece> frozen_;
+  merge_table merges_;
+  merge_table neighbours_;
+  std::vector<std::uint8_t> small_neighbours_ =
+      std::vector<std::uint8_t>(static_cast<std::size_t>(small_count) * small_count, 0);
+};
+
+}  // namespace lodestone::text

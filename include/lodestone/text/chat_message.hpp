@@ -1,0 +1,31 @@
+// One message of a conversation: who speaks, what is said, and how much its tokens weigh in the loss.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lodestone {
+
+/// Who speaks.
+enum class chat_role { system, user, assistant };
+
+[[nodiscard]] constexpr std::string_view to_string(chat_role role) {
+  switch (role) {
+    case chat_role::system: return "system";
+    case chat_role::user: return "user";
+    case chat_role::assistant: return "assistant";
+  }
+  return "?";
+}
+
+/// A message. `weight` is a_t of its tokens in the loss; when it is absent the answers weigh 1 and all else 0.
+struct chat_message {
+  chat_role role = chat_role::user;
+  std::string content;
+  std::optional<double> weight{};
+
+  friend bool operator==(const chat_message&, const chat_message&) = default;
+};
+
+}  // namespace lodestone

@@ -1,0 +1,125 @@
+// UTF-8 that keeps bytes which are not UTF-8, and the character classes that tokenizer patterns speak of.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <utf8proc.h>
+
+namespace lodestone::text {
+
+/// What `decode_utf8` reports for a byte that belongs to no well-formed sequence.
+inline constexpr char32_t not_utf8 = 0xffff'ffffU;
+
+/// One code point and the number of bytes that spell it; a byte outside well-formed UTF-8 is {not_utf8, 1}.
+struct code_point {
+  char32_t value = not_utf8;
+  std::uint32_t length = 1;
+};
+
+/// Reads the code point at `p` (p < end). Overlong forms, surrogates and values above U+10FFFF are not UTF-8.
+[[nodiscard]] inline code_point decode_utf8(const char* p, const char* end) {
+  const auto byte = [p](std::ptrdiff_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(p[i])); };
+  const auto tail = [&byte](std::ptrdiff_t i) { return (byte(i) & 0xC0U) == 0x80U; };
+  const std::uint32_t first = byte(0);
+  if (first < 0x80) return {first, 1};
+  const std::ptrdiff_t left = end - p;
+  if (first >= 0xC2 && first < 0xE0 && left >= 2 && tail(1)) return {((first & 0x1FU) << 6) | (byte(1) & 0x3FU), 2};
+  if (first >= 0xE0 && first < 0xF0 && left >= 3 && tail(1) && tail(2)) {
+    const std::uint32_t value = ((first & 0x0FU) << 12) | ((byte(1) & 0x3FU) << 6) | (byte(2) & 0x3FU);
+    if (value >= 0x800 && (value < 0xD800 || value > 0xDFFF)) return {value, 3};
+  }
+  if (first >= 0xF0 && first < 0xF5 && left >= 4 && tail(1) && tail(2) && tail(3)) {
+    const std::uint32_t value = ((first & 0x07U) << 18) | ((byte(1) & 0x3FU) << 12) | ((byte(2) & 0x3FU) << 6) |
+                                (byte(3) & 0x3FU);
+    if (value >= 0x10000 && value <= 0x10FFFF) return {value, 4};
+  }
+  return {not_utf8, 1};
+}
+
+/// The code point that ends just before `p` (begin < p), or the single byte there.
+[[nodiscard]] inline code_point decode_utf8_before(const char* begin, const char* p) {
+  for (std::ptrdiff_t length = 1; length <= 4 && p - begin >= length; ++length) {
+    const code_point at = decode_utf8(p - length, p);
+    if (at.value != not_utf8 && at.length == static_cast<std::uint32_t>(length)) return at;
+  }
+  return {not_utf8, 1};
+}
+
+/// Appends the UTF-8 form of a code point (at most U+10FFFF).
+inline void append_utf8(std::string& text, char32_t value) {
+  const auto put = [&text](std::uint32_t byte) { text.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
+  const auto v = static_cast<std::uint32_t>(value);
+  if (v < 0x80) {
+    put(v);
+  } else if (v < 0x800) {
+    put(0xC0U | (v >> 6));
+    put(0x80U | (v & 0x3FU));
+  } else if (v < 0x10000) {
+    put(0xE0U | (v >> 12));
+    put(0x80U | ((v >> 6) & 0x3FU));
+    put(0x80U | (v & 0x3FU));
+  } else {
+    put(0xF0U | (v >> 18));
+    put(0x80U | ((v >> 12) & 0x3FU));
+    put(0x80U | ((v >> 6) & 0x3FU));
+    put(0x80U | (v & 0x3FU));
+  }
+}
+
+/// Classes of a character, as a set of bits.
+namespace character {
+inline constexpr std::uint8_t letter = 1;        ///< \p{L}
+inline constexpr std::uint8_t number = 2;        ///< \p{N}
+inline constexpr std::uint8_t space = 4;         ///< Unicode White_Space
+inline constexpr std::uint8_t newline = 8;       ///< \r or \n
+inline constexpr std::uint8_t punctuation = 16;  ///< \p{P} or ASCII punctuation
+inline constexpr std::uint8_t mark = 32;         ///< \p{M}
+inline constexpr std::uint8_t word = 64;         ///< \w of UTS 18: Alphabetic, marks, decimal numbers, connectors, joiners
+
+/// The bits of one code point, from the tables of utf8proc.
+[[nodiscard]] inline std::uint8_t look_up(char32_t value) {
+  if (value == '\r' || value == '\n') return space | newline;
+  if ((value >= 9 && value <= 13) || value == 0x85) return space;
+  // Enclosed letters are symbols (So) with the property Other_Alphabetic; the joiners are Join_Control.
+  const bool enclosed = (value >= 0x24B6 && value <= 0x24E9) || (value >= 0x1F130 && value <= 0x1F149) ||
+                        (value >= 0x1F150 && value <= 0x1F169) || (value >= 0x1F170 && value <= 0x1F189);
+  if (enclosed || value == 0x200C || value == 0x200D) return word;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(value))) {
+    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO: return letter | word;
+    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: return number | word;
+    case UTF8PROC_CATEGORY_NO: return number;
+    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME: return mark | word;
+    case UTF8PROC_CATEGORY_ZS: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: return space;
+    case UTF8PROC_CATEGORY_PC: return punctuation | word;
+    case UTF8PROC_CATEGORY_PD: case UTF8PROC_CATEGORY_PS: case UTF8PROC_CATEGORY_PE: case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF: case UTF8PROC_CATEGORY_PO: return punctuation;
+    default: return value > 32 && value < 127 ? punctuation : std::uint8_t{0};  // ASCII $ + < = > ^ ` | ~ are symbols
+  }
+}
+
+/// The bits of every code point of the basic plane: one load for each character of a document.
+class table {
+ public:
+  [[nodiscard]] static const table& get() {
+    static const table instance;
+    return instance;
+  }
+  [[nodiscard]] std::uint8_t operator[](char32_t value) const {
+    if (value < 0x10000) return bits_[value];
+    return value == not_utf8 ? std::uint8_t{0} : look_up(value);
+  }
+
+ private:
+  table() {
+    for (char32_t value = 0; value < 0x10000; ++value) bits_[value] = look_up(value);
+  }
+  std::array<std::uint8_t, 0x10000> bits_{};
+};
+}  // namespace character
+
+}  // namespace lodestone::text

@@ -1,0 +1,50 @@
+// How much memory and work a micro-batch needs, found by running the model on the counting backend.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/batching/token_batch.hpp>
+#include <lodestone/model/counting.hpp>
+#include <lodestone/model/llama.hpp>
+
+namespace lodestone::train {
+
+/// The same model over the counting backend.
+template <class Model>
+struct counting_twin;
+template <class Backend, class Attention, class Projection, class Store>
+struct counting_twin<llama<Backend, Attention, Projection, Store>> {
+  using backend = count<Backend>;
+  using store = parameters::replicated<backend>;
+  using model = llama<backend, Attention, Projection, store>;
+};
+
+/// What one micro-batch takes, forward and backward.
+struct need {
+  std::int64_t activation_bytes = 0;  ///< peak of the arena
+  std::int64_t weight_bytes = 0;
+  std::int64_t training_bytes = 0;    ///< gradients, masters and moments
+  work done;
+
+  [[nodiscard]] std::int64_t total_bytes() const { return activation_bytes + weight_bytes + training_bytes; }
+};
+
+/// Counts a training micro-batch of a Model with this configuration. Nothing of the model's size is allocated, so it
+/// also answers for models that do not fit this machine.
+template <class Model>
+[[nodiscard]] need count_micro_batch(const model_config& config, const token_batch& batch,
+                                     const activation_table& table, bool linear_loss = true) {
+  using twin = counting_twin<Model>;
+  typename twin::store store(config, std::make_unique<typename twin::backend>(), parameters::purpose::training, {},
+                             !Model::projection_type::trains_weight);
+  typename twin::model model(config, store);
+  store.backend().reset_work();
+  const auto no_coefficients = [](std::span<const double>, std::span<double>) { return 0.0; };
+  model.train(batch, table, linear_loss, no_coefficients, true);
+  return {store.backend().memory().peak(), store.weight_bytes(), store.training_bytes(), store.backend().done()};
+}
+
+}  // namespace lodestone::train

@@ -1,0 +1,223 @@
+// A training program: its parts, named in one place and checked by the compiler.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/batching/assemble.hpp>
+#include <lodestone/batching/assignment.hpp>
+#include <lodestone/batching/concept.hpp>
+#include <lodestone/dist/concept.hpp>
+#include <lodestone/loss/concept.hpp>
+#include <lodestone/model/cost.hpp>
+#include <lodestone/optim/concept.hpp>
+#include <lodestone/position/concept.hpp>
+#include <lodestone/train/memory.hpp>
+#include <lodestone/train/step.hpp>
+
+namespace lodestone {
+
+/// Mean losses of a set of examples without training on it.
+struct evaluation {
+  double sequence_loss = 0.0;  ///< mean over sequences of the mean over targets (LongAlign equation 2)
+  double token_loss = 0.0;     ///< mean over targets
+  std::int64_t sequences = 0;
+  std::int64_t targets = 0;
+  std::int64_t tokens = 0;
+  std::vector<double> bucket_loss;           ///< mean over targets whose position falls in the bucket
+  std::vector<std::int64_t> bucket_targets;
+};
+
+/// The seven parts of a training program.
+///
+///     auto program = lodestone::program{model, loss, batching, position, activations, optimizer, communicator};
+///
+/// Each part models the concept of its folder. The constructor and its deduction guide are written out, because
+/// aggregate deduction fails with move-only parts and on clang 14. The communicator is referred to, the rest is owned.
+template <class Model, class Loss, class Batching, class Position, class Activations, class Optimizer,
+          class Communicator>
+class program {
+  static_assert(loss_function<Loss>,
+                "the loss must fill one coefficient per scored token: see loss/concept.hpp for what it must have");
+  static_assert(batching_strategy<Batching>,
+                "the batching strategy must have plan(lengths, seed, epoch) -> epoch_plan: see batching/concept.hpp");
+  static_assert(position_policy<Position>,
+                "the position policy must have fill(example, seed, epoch, out): see position/concept.hpp");
+  static_assert(activations::activation_policy<Activations>,
+                "the activation policy must have table(layers) -> activation_table: see activations/table.hpp");
+  static_assert(lodestone::optimiser<Optimizer>, "the optimiser must model lodestone::optimiser: see optim/concept.hpp");
+  static_assert(communicator<Communicator>, "the communicator must model communicator: see dist/concept.hpp");
+
+ public:
+  program(Model model, Loss loss, Batching batching, Position position, Activations activations, Optimizer optimizer,
+          Communicator& group)
+      : model_(std::move(model)), loss_(std::move(loss)), batching_(std::move(batching)),
+        position_(std::move(position)), table_(activations.table(model_.config().layers)),
+        optimizer_(std::move(optimizer)), group_(&group), cost_(training_cost(model_.config())) {
+    table_.check(model_.config().layers);
+  }
+
+  [[nodiscard]] Model& model() { return model_; }
+  [[nodiscard]] const Loss& loss() const { return loss_; }
+  [[nodiscard]] const Batching& batching() const { return batching_; }
+  [[nodiscard]] const Position& position() const { return position_; }
+  [[nodiscard]] const Optimizer& optimizer() const { return optimizer_; }
+  [[nodiscard]] const activation_table& activations() const { return table_; }
+  [[nodiscard]] Communicator& group() { return *group_; }
+
+  /// Parity with LongAlign's trainer: position ids run on through a pack.
+  void set_assemble_options(const lodestone::batching::assemble_options& options) { options_ = options; }
+
+  /// The plan of an epoch over `data`; the same on every rank.
+  template <example_store Data>
+  [[nodiscard]] epoch_plan plan(const Data& data, std::uint64_t seed, std::uint64_t epoch) const {
+    return batching_.plan(lengths(data), seed, epoch);
+  }
+
+  /// Who computes what in a step: balanced by attention and linear cost.
+  template <example_store Data>
+  [[nodiscard]] lodestone::batching::assignment assign(const Data& data, const step_plan& step) const {
+    return lodestone::batching::assign(lodestone::batching::costs(step, lengths(data), cost_), group_->size());
+  }
+
+  /// Forward, loss, backward, reduce, clip, update.
+  template <example_store Data>
+  train::step_result step(const Data& data, const step_plan& step, const train::step_place& where) {
+    return train::run_step(model_, loss_, data, step, assign(data, step), position_, table_, optimizer_, where,
+                           *group_, options_);
+  }
+
+  /// The loss of a step and its gradients, left in the store, without an update: what laws are tested on.
+  template <example_store Data>
+  double gradients(const Data& data, const step_plan& step, const train::step_place& where) {
+    model_.weights().zero_gradients();
+    return train::accumulate(model_, loss_, data, step, lodestone::batching::totals(data, step), assign(data, step),
+                             position_, table_, where, *group_, options_);
+  }
+
+  /// Memory and work of the micro-batches of `plan` that need most, by tokens and by targets.
+  template <example_store Data>
+  [[nodiscard]] train::need needs(const Data& data, const epoch_plan& plan) const {
+    train::need most;
+    for (const micro_batch* candidate : largest(data, plan)) {
+      const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
+      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear());
+      if (need.activation_bytes >= most.activation_bytes) most = need;
+    }
+    return most;
+  }
+
+  /// Sizes the arena for the plan and runs its largest micro-batch once, so that running out of memory shows before the
+  /// first step. Gradients are discarded; weights do not change.
+  template <example_store Data>
+  train::need rehearse(const Data& data, const epoch_plan& plan) {
+    const train::need need = needs(data, plan);
+    model_.backend().memory().reserve(need.activation_bytes);
+    const std::vector<const micro_batch*> candidates = largest(data, plan);
+    if (!candidates.empty()) {
+      const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+      const auto no_coefficients = [](std::span<const double>, std::span<double> c) {
+        std::ranges::fill(c, 0.0);
+        return 0.0;
+      };
+      model_.train(batch, table_, loss_.is_linear(), no_coefficients, false);
+      model_.weights().zero_gradients();
+    }
+    return need;
+  }
+
+  /// Losses on `data`, each example in a stream of its own, with `bucket` tokens a position bucket (0: none). The work
+  /// is divided among the ranks; every rank returns the same numbers.
+  template <example_store Data>
+  [[nodiscard]] evaluation evaluate(const Data& data, std::int64_t bucket = 0, std::uint64_t seed = 0) {
+    const auto count = static_cast<std::int64_t>(data.size());
+    std::int64_t buckets = 0;
+    for (std::int64_t i = 0; bucket > 0 && i < count; ++i)
+      buckets = std::max(buckets, (static_cast<std::int64_t>(data.length(i)) + bucket - 1) / bucket);
+    // Sums in one vector for one reduction: sequence losses, sequences, token losses, weights, targets, tokens, buckets.
+    std::vector<double> sums(static_cast<std::size_t>(6 + 2 * buckets), 0.0);
+    for (std::int64_t i = group_->rank(); i < count; i += group_->size()) {
+      const token_batch batch = lodestone::batching::assemble(data, micro_batch{{i}}, position_, seed, 0, 0, options_);
+      const std::vector<double> log_probs = model_.log_probs(batch);
+      double own = 0.0;
+      double weight = 0.0;
+      for (std::size_t k = 0; k < log_probs.size(); ++k) {
+        own -= batch.scored[k].weight * log_probs[k];
+        weight += batch.scored[k].weight;
+        if (buckets == 0) continue;
+        const auto at = static_cast<std::size_t>(6 + 2 * (batch.scored[k].row / bucket));
+        sums[at] -= log_probs[k];
+        sums[at + 1] += 1.0;
+      }
+      sums[5] += static_cast<double>(batch.size());
+      if (weight == 0.0) continue;
+      const double w = batch.sequences.front().weight;
+      sums[0] += w * own / weight;
+      sums[1] += w;
+      sums[2] += w * own;
+      sums[3] += w * weight;
+      sums[4] += static_cast<double>(log_probs.size());
+    }
+    group_->all_reduce(std::span<double>{sums});
+    evaluation result;
+    result.sequence_loss = sums[1] > 0.0 ? sums[0] / sums[1] : 0.0;
+    result.token_loss = sums[3] > 0.0 ? sums[2] / sums[3] : 0.0;
+    result.sequences = count;
+    result.targets = static_cast<std::int64_t>(sums[4]);
+    result.tokens = static_cast<std::int64_t>(sums[5]);
+    for (std::int64_t k = 0; k < buckets; ++k) {
+      const auto at = static_cast<std::size_t>(6 + 2 * k);
+      result.bucket_loss.push_back(sums[at + 1] > 0.0 ? sums[at] / sums[at + 1] : 0.0);
+      result.bucket_targets.push_back(static_cast<std::int64_t>(sums[at + 1]));
+    }
+    return result;
+  }
+
+  template <example_store Data>
+  [[nodiscard]] static std::vector<std::int64_t> lengths(const Data& data) {
+    std::vector<std::int64_t> result(static_cast<std::size_t>(data.size()));
+    for (std::size_t i = 0; i < result.size(); ++i)
+      result[i] = static_cast<std::int64_t>(data.length(static_cast<std::int64_t>(i)));
+    return result;
+  }
+
+ private:
+  /// The micro-batches with the most tokens and with the most targets.
+  template <example_store Data>
+  [[nodiscard]] static std::vector<const micro_batch*> largest(const Data& data, const epoch_plan& plan) {
+    const micro_batch* most_tokens = nullptr;
+    const micro_batch* most_targets = nullptr;
+    std::int64_t tokens = -1;
+    std::int64_t targets = -1;
+    for (const step_plan& step : plan.steps)
+      for (const micro_batch& batch : step.micro_batches) {
+        const step_totals totals = lodestone::batching::totals(data, step_plan{{batch}});
+        if (totals.tokens > tokens) tokens = totals.tokens, most_tokens = &batch;
+        if (totals.targets > targets) targets = totals.targets, most_targets = &batch;
+      }
+    if (most_tokens == nullptr) return {};
+    if (most_tokens == most_targets) return {most_tokens};
+    return {most_tokens, most_targets};
+  }
+
+  Model model_;
+  Loss loss_;
+  Batching batching_;
+  Position position_;
+  activation_table table_;
+  Optimizer optimizer_;
+  Communicator* group_;
+  lodestone::batching::cost_model cost_;
+  lodestone::batching::assemble_options options_;
+};
+
+template <class Model, class Loss, class Batching, class Position, class Activations, class Optimizer,
+          class Communicator>
+program(Model, Loss, Batching, Position, Activations, Optimizer, Communicator&)
+    -> program<Model, Loss, Batching, Position, Activations, Optimizer, Communicator>;
+
+}  // namespace lodestone

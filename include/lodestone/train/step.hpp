@@ -1,0 +1,159 @@
+// One optimiser step: forward, loss, backward over this rank's micro-batches, then reduce, clip and update.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/batching/assemble.hpp>
+#include <lodestone/batching/assignment.hpp>
+#include <lodestone/loss/concept.hpp>
+#include <lodestone/model/layout.hpp>
+#include <lodestone/model/names.hpp>
+#include <lodestone/optim/clip.hpp>
+#include <lodestone/optim/concept.hpp>
+#include <lodestone/position/concept.hpp>
+
+namespace lodestone::train {
+
+/// What a step did; equal on every rank.
+struct step_result {
+  double loss = 0.0;           ///< of the whole step, before the update
+  double gradient_norm = 0.0;  ///< global, before clipping
+  double learning_rate = 0.0;
+  bool clipped = false;
+  bool skipped = false;        ///< loss or gradient was not finite: weights and moments are unchanged
+  std::string not_finite;      ///< name of the first tensor with such a gradient
+  step_totals totals;
+};
+
+/// Where in a run a step stands.
+struct step_place {
+  std::int64_t number = 1;  ///< 1 for the first
+  std::int64_t total = 1;   ///< steps of the run, for the schedule
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+};
+
+/// Calls visit(kind, place, name) for each trained tensor of a unit; `name` is that of its first Hugging Face tensor.
+template <class Store, class Visit>
+void for_each_trained(const Store& store, std::int64_t unit, const Visit& visit) {
+  const unit_layout& layout = store.layout(unit);
+  for (std::size_t k = 0; k < parameter_kinds; ++k) {
+    const parameter_place& place = layout.places[k];
+    const auto kind = static_cast<parameter>(k);
+    if (place.rows == 0 || !place.is_trained) continue;
+    visit(kind, place, row_blocks(store.config(), kind, is_of_layer(kind) ? unit - 1 : 0).front().name);
+  }
+}
+
+/// Adds the gradients of this rank's micro-batches of `step` to the store and returns the loss summed over all ranks.
+/// Every rank calls it with the same step; afterwards the store's owned gradients are those of the whole step.
+template <class Model, loss_function Loss, example_store Data, position_policy Position, class Communicator>
+double accumulate(Model& model, const Loss& loss, const Data& data, const step_plan& step, const step_totals& totals,
+                  const batching::assignment& ranks, const Position& position, const activation_table& table,
+                  const step_place& where, Communicator& group, const batching::assemble_options& options = {}) {
+  double sum = 0.0;
+  const auto& mine = ranks.of_rank[static_cast<std::size_t>(group.rank())];
+  // Sharded weights are gathered in every micro-batch, so ranks meet in each round; replicated ones meet at the end only.
+  const std::size_t rounds = model.weights().is_sharded() ? ranks.rounds() : std::max<std::size_t>(mine.size(), 1);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    const bool is_last = round + 1 == rounds;
+    if (round >= mine.size()) {
+      model.join(loss.is_linear(), is_last);
+      continue;
+    }
+    const token_batch batch = batching::assemble(data, step.micro_batches[static_cast<std::size_t>(mine[round])],
+                                                 position, where.seed, where.epoch, mine[round], options);
+    const auto coefficients = [&](std::span<const double> log_probs, std::span<double> c) {
+      return static_cast<double>(loss.coefficients(totals, batch.sequences, batch.scored, log_probs, c));
+    };
+    sum += model.train(batch, table, loss.is_linear(), coefficients, is_last);
+  }
+  group.all_reduce(std::span<double>{&sum, 1});
+  return sum;
+}
+
+/// The global norm's square of the gradients of a step, summed over shards where the store has them.
+template <class Store, class Communicator>
+[[nodiscard]] double gradient_sum_of_squares(Store& store, Communicator& group) {
+  double sum = 0.0;
+  for (std::int64_t unit = 0; unit < unit_count(store.config()); ++unit) {
+    const auto part = store.owned(unit);
+    if (part.begin < part.end) sum += store.backend().sum_of_squares(part.gradient);
+  }
+  if (store.is_sharded()) group.all_reduce(std::span<double>{&sum, 1});
+  return sum;
+}
+
+/// Name of the first trained tensor whose gradient is not finite on this rank; empty when all are.
+template <class Store>
+[[nodiscard]] std::string first_not_finite(Store& store) {
+  for (std::int64_t unit = 0; unit < unit_count(store.config()); ++unit) {
+    const auto part = store.owned(unit);
+    std::string found;
+    for_each_trained(store, unit, [&](parameter, const parameter_place& place, const std::string& name) {
+      const std::int64_t begin = std::max(part.begin, place.gradient_offset);
+      const std::int64_t end = std::min(part.end, place.gradient_offset + place.count());
+      if (found.empty() && begin < end &&
+          !store.backend().all_finite(part.gradient.rows(begin - part.begin, end - part.begin)))
+        found = name;
+    });
+    if (!found.empty()) return found;
+  }
+  return {};
+}
+
+/// Updates the weights that this rank owns. Elements are updated one by one, so sharding does not change their bits.
+template <class Store, lodestone::optimiser Optimizer>
+void update(Store& store, const Optimizer& optimizer, const step_place& where, double gradient_scale) {
+  for (std::int64_t unit = 0; unit < unit_count(store.config()); ++unit) {
+    const auto part = store.owned(unit);
+    for_each_trained(store, unit, [&](parameter, const parameter_place& place, const std::string& name) {
+      const std::int64_t begin = std::max(part.begin, place.gradient_offset);
+      const std::int64_t end = std::min(part.end, place.gradient_offset + place.count());
+      if (begin >= end) return;
+      const auto cut = [&](auto view) { return view.rows(begin - part.begin, end - part.begin); };
+      const tensor_facts facts{name, place.is_matrix ? std::size_t{2} : std::size_t{1}};
+      const auto scalars = optimizer.step(where.number, where.total, facts, gradient_scale);
+      const std::array state{cut(part.first), cut(part.second)};
+      optimizer.update(store.backend(), cut(part.master), state, cut(part.gradient), scalars);
+    });
+    store.updated(unit);
+  }
+}
+
+/// One whole step. A gradient or loss that is not finite leaves the weights alone and is reported, not thrown: the loop
+/// decides how many of those in a row end the run.
+template <class Model, loss_function Loss, example_store Data, position_policy Position, lodestone::optimiser Optimizer,
+          class Communicator>
+[[nodiscard]] step_result run_step(Model& model, const Loss& loss, const Data& data, const step_plan& step,
+                                   const batching::assignment& ranks, const Position& position,
+                                   const activation_table& table, const Optimizer& optimizer, const step_place& where,
+                                   Communicator& group, const batching::assemble_options& options = {}) {
+  auto& store = model.weights();
+  step_result result;
+  result.totals = batching::totals(data, step);
+  store.zero_gradients();
+  result.loss = accumulate(model, loss, data, step, result.totals, ranks, position, table, where, group, options);
+  const double squares = gradient_sum_of_squares(store, group);
+  result.gradient_norm = std::sqrt(squares);
+  const tensor_facts any{"", 2};
+  result.learning_rate = optimizer.step(where.number, where.total, any, 1.0).learning_rate;
+  if (!std::isfinite(squares) || !std::isfinite(result.loss)) {
+    result.skipped = true;
+    result.not_finite = first_not_finite(store);
+    return result;
+  }
+  const double scale = optim::clip_factor(squares, optimizer.clip);
+  result.clipped = scale < 1.0;
+  update(store, optimizer, where, scale);
+  return result;
+}
+
+}  // namespace lodestone::train
