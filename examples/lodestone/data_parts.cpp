@@ -154,6 +154,13 @@ any_store load_examples(const std::vector<data_source>& sources, const settings&
   }
   if (examples.size() == 0)
     throw lodestone::data_error("no example is left", sources.front().path, "see the counts: \n" + counts.to_text());
+  if (text.tokenizer().vocabulary_size() > model_vocabulary)
+    for (std::int64_t i = 0; i < examples.size(); ++i)
+      for (const std::int32_t id : examples[i].tokens)
+        if (id >= model_vocabulary)
+          throw lodestone::config_error("the tokenizer gives the id " + std::to_string(id) + ", the model has " +
+                                            std::to_string(model_vocabulary) + " rows",
+                                        s.model, "put the tokenizer of this model into its folder");
   if (counts.records > 0)
     note(std::string(what) + ": " + lodestone::format_count(counts.records) + " records, " +
          lodestone::format_count(examples.size()) + " examples, " + lodestone::format_count(counts.tokens) + " tokens, " +

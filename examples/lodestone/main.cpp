@@ -1,8 +1,13 @@
 // lodestone: the command-line program. Everything it does is in the library; this reads options and calls it.
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
+#include <span>
 #include <string>
+#include <string_view>
+
+#include <unistd.h>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
@@ -24,8 +29,12 @@ void print(std::string_view text) {
 namespace {
 
 int run(int argc, char** argv) {
-  const request asked = read_request(argc, argv);
-  const settings& s = asked.values;
+  request asked = read_request(argc, argv);
+  settings& s = asked.values;
+  // A run folder stands for the model that was trained in it.
+  if (std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
+      !std::filesystem::exists(std::filesystem::path(s.model) / "config.json"))
+    s.model = (std::filesystem::path(s.model) / "model").string();
   switch (asked.what) {
     case command::tokenize: return run_tokenize(s);
     case command::prepare: return run_prepare(s);

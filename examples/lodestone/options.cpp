@@ -508,6 +508,7 @@ void table::fill() {
   truth("tensorboard", sft, s_.tensorboard, "TensorBoard event files");
   truth("report", sft, s_.report, "report.html");
 
+  truth("overwrite", prepare, s_.overwrite, "replace an output that exists");
   whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
   text_list("compare", plan, s_.compare, {"naive", "sorted", "packed", "original"}, "strategies to compare");
 
@@ -743,7 +744,7 @@ std::string to_toml(const settings& values) {
   const table options(copy);
   std::string text, form;
   for (const option& o : options.options()) {
-    if ((o.commands & data_makers) == 0) continue;  // what a file configures: prepare, plan and sft
+    if ((o.commands & data_makers) == 0 || o.key == "overwrite") continue;  // what a file configures
     const std::string value = o.to_text();
     if (value.empty()) continue;
     constexpr std::string_view prefix = "custom_template_";
@@ -768,7 +769,7 @@ std::vector<lodestone::setting> to_pairs(const settings& values) {
   const table options(copy);
   std::vector<lodestone::setting> pairs;
   for (const option& o : options.options()) {
-    if ((o.commands & data_makers) == 0) continue;
+    if ((o.commands & data_makers) == 0 || o.key == "overwrite") continue;
     if (o.key.starts_with("custom_template_") && values.template_name != "custom") continue;
     if (const std::string value = o.to_text(); !value.empty()) pairs.push_back({o.key, value});
     for (const auto& [key, list] : {std::pair{"data", &copy.data}, std::pair{"held_out", &copy.held_out}}) {

@@ -105,6 +105,9 @@ struct settings {
   bool tensorboard = true;
   bool report = true;
 
+  // prepare
+  bool overwrite = false;
+
   // plan
   std::vector<std::int64_t> plan_ranks{1, 2, 4, 8};
   std::vector<std::string> compare{"naive", "sorted", "packed"};

@@ -5,10 +5,12 @@
 #include <lodestone/version.hpp>
 
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/checksum.hpp>
 #include <lodestone/core/dtype.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/extents.hpp>
 #include <lodestone/core/file.hpp>
+#include <lodestone/core/folder.hpp>
 #include <lodestone/core/random.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
@@ -21,22 +23,36 @@
 #include <lodestone/text/chat_message.hpp>
 #include <lodestone/text/chat_template.hpp>
 #include <lodestone/text/decoder.hpp>
+#include <lodestone/text/json_place.hpp>
 #include <lodestone/text/jsonl.hpp>
 #include <lodestone/text/merge.hpp>
 #include <lodestone/text/normalizer.hpp>
 #include <lodestone/text/piece_table.hpp>
 #include <lodestone/text/pre_tokenizer.hpp>
+#include <lodestone/text/prefix_trie.hpp>
+#include <lodestone/text/protobuf.hpp>
 #include <lodestone/text/regex.hpp>
 #include <lodestone/text/scanner.hpp>
+#include <lodestone/text/sentencepiece_folder.hpp>
+#include <lodestone/text/sentencepiece_model.hpp>
 #include <lodestone/text/sentencepiece_normalizer.hpp>
 #include <lodestone/text/special_tokens.hpp>
 #include <lodestone/text/token_list.hpp>
+#include <lodestone/text/tokenizer.hpp>
+#include <lodestone/text/tokenizer_json.hpp>
+#include <lodestone/text/tokenizer_json_components.hpp>
+#include <lodestone/text/tokenizer_parts.hpp>
 #include <lodestone/text/unicode.hpp>
 #include <lodestone/text/unigram.hpp>
 #include <lodestone/text/word_cache.hpp>
 
+#include <lodestone/data/example_builder.hpp>
 #include <lodestone/data/memory_store.hpp>
+#include <lodestone/data/mixture.hpp>
+#include <lodestone/data/over_long.hpp>
+#include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
+#include <lodestone/data/summary.hpp>
 #include <lodestone/data/token_store.hpp>
 
 #include <lodestone/batching/assemble.hpp>
@@ -73,12 +89,14 @@
 #include <lodestone/model/config_keys.hpp>
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
+#include <lodestone/model/head.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/model/names.hpp>
 #include <lodestone/model/parameters.hpp>
 #include <lodestone/model/projection.hpp>
 #include <lodestone/model/scored_rows.hpp>
+#include <lodestone/model/stored_tensors.hpp>
 #include <lodestone/model/tape.hpp>
 
 #include <lodestone/activations/table.hpp>
@@ -88,8 +106,15 @@
 #include <lodestone/optim/concept.hpp>
 #include <lodestone/optim/schedule.hpp>
 
+#include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/json.hpp>
+#include <lodestone/checkpoint/pickle.hpp>
+#include <lodestone/checkpoint/pretrained.hpp>
+#include <lodestone/checkpoint/pretrained_writer.hpp>
 #include <lodestone/checkpoint/safetensors.hpp>
+#include <lodestone/checkpoint/training_state.hpp>
+#include <lodestone/checkpoint/weights.hpp>
+#include <lodestone/checkpoint/zip.hpp>
 
 #include <lodestone/host/attention.hpp>
 #include <lodestone/host/backend.hpp>
@@ -108,6 +133,8 @@
 #include <lodestone/dist/single.hpp>
 #include <lodestone/dist/threads.hpp>
 
+#include <lodestone/train/checkpoints.hpp>
+#include <lodestone/train/loop.hpp>
 #include <lodestone/train/memory.hpp>
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorder.hpp>
@@ -119,5 +146,8 @@
 #include <lodestone/train/recorders/plot_axis.hpp>
 #include <lodestone/train/recorders/progress.hpp>
 #include <lodestone/train/recorders/tensorboard.hpp>
+#include <lodestone/train/run_folder.hpp>
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
+
+#include <lodestone/generate/greedy.hpp>

@@ -67,6 +67,23 @@ BOOST_AUTO_TEST_CASE(products_equal_plain_loops_on_strided_views_of_odd_sizes) {
 BOOST_AUTO_TEST_CASE(long_reductions_are_cut_into_chunks_that_add_up) {
   check_product<double>(product::tn, 24, 40, 5003, 1.0);
   check_product<float>(product::tn, 24, 40, 5003, 0.0F);
+  check_product<double>(product::tn, 40, 530, 2100, 1.0);
+}
+
+BOOST_AUTO_TEST_CASE(tilings_cover_small_and_large_products) {
+  using on_host::detail::choose_chunked_tiling;
+  using on_host::detail::choose_tiling;
+  using on_host::detail::tiles_of;
+  for (const std::int64_t rows : {0, 1, 100, 4096, 100'000})
+    for (const std::int64_t columns : {0, 1, 100, 4096})
+      for (const std::int64_t depth : {0, 1, 5000, 1'000'000}) {
+        const auto plain = choose_tiling(rows, columns, depth);
+        BOOST_TEST((plain.rows > 0 && plain.columns > 0 && plain.depth >= depth));
+        const auto chunked = choose_chunked_tiling(rows, columns, depth);
+        BOOST_TEST((chunked.rows > 0 && chunked.columns > 0 && chunked.depth > 0));
+        if (chunked.depth < depth) BOOST_TEST(tiles_of(chunked, rows, columns, depth) <= 32);  // memory of the partials
+      }
+  BOOST_TEST((tiles_of(choose_chunked_tiling(64, 64, 8192), 64, 64, 8192) > 1));
 }
 
 BOOST_AUTO_TEST_CASE(empty_products_do_nothing_or_clear) {
@@ -79,15 +96,16 @@ BOOST_AUTO_TEST_CASE(empty_products_do_nothing_or_clear) {
 }
 
 BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_number_of_threads) {
-  const auto x = host_test::normal<float, 2>({{700, 190}}, 1);
-  const auto w = host_test::normal<float, 2>({{610, 190}}, 2);
-  const auto dy = host_test::normal<float, 2>({{700, 610}}, 3);
+  constexpr std::int64_t rows = 2300;  // enough for the weight gradient to be summed in chunks
+  const auto x = host_test::normal<float, 2>({{rows, 190}}, 1);
+  const auto w = host_test::normal<float, 2>({{310, 190}}, 2);
+  const auto dy = host_test::normal<float, 2>({{rows, 310}}, 3);
   std::vector<std::vector<unsigned char>> seen;
   for (const int threads : {1, 2, 3}) {
     host<float> backend(threads);
-    tensor<float, 2> y(extents<2>{{700, 610}});
-    tensor<float, 2> dx(extents<2>{{700, 190}});
-    tensor<float, 2> dw(extents<2>{{610, 190}});
+    tensor<float, 2> y(extents<2>{{rows, 310}});
+    tensor<float, 2> dx(extents<2>{{rows, 190}});
+    tensor<float, 2> dw(extents<2>{{310, 190}});
     backend.gemm_nt(x, w, y, 0);
     backend.gemm_nn(dy, w, dx, 0);
     backend.gemm_tn(dy, x, dw, 0);

@@ -1,10 +1,8 @@
 """Writes tests/data/checkpoint: configurations, safetensors files and PyTorch files with what the reference libraries
 make of them. Needs torch, transformers (5.x) and safetensors. Run from anywhere: python tests/oracle/checkpoint_cases.py"""
 import collections
-import copy
 import json
 import pathlib
-import pickle
 import struct
 import tempfile
 import zipfile
@@ -172,7 +170,82 @@ def safetensors_cases():
     return cases
 
 
+# --- pytorch_model.bin -----------------------------------------------------------------------------------------------
+
+
+class Runs:
+    """Pickles to a call that a careless reader would run."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('code of the file was run')",)
+
+
+def state_dict():
+    torch.manual_seed(0)
+    layer = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    return layer.state_dict()
+
+
+def tensors():
+    torch.manual_seed(1)
+    base = torch.randn(3, 4)
+    return collections.OrderedDict(
+        f32=base, f64=torch.randn(2, dtype=torch.float64), f16=torch.randn(5).half(), bf16=torch.randn(2, 2).bfloat16(),
+        i64=torch.tensor([1, -2**40]), i32=torch.tensor([7], dtype=torch.int32), u8=torch.tensor([255], dtype=torch.uint8),
+        boolean=torch.tensor([True, False]), scalar=torch.tensor(2.5), empty=torch.zeros(0, 3))
+
+
+def views():
+    torch.manual_seed(2)
+    base = torch.randn(4, 6)
+    return dict(transposed=base.t(), rows=base[1:3], columns=base[:, 2:5], steps=base[::2, ::3], whole=base,
+                cube=torch.randn(2, 3, 4).permute(2, 0, 1), one_row=torch.randn(1, 5)[:, 1:4],
+                parameter=torch.nn.Parameter(torch.randn(3)))
+
+
+def rewrite(name, change=None, compression=zipfile.ZIP_STORED, replace=None):
+    """A copy of a file of torch.save, written by zipfile, with some entries changed."""
+    source = zipfile.ZipFile(OUT / f"{name}.bin")
+    target = OUT / f"{change}.bin"
+    with zipfile.ZipFile(target, "w", compression) as out:
+        for item in source.namelist():
+            data = source.read(item)
+            for ending, content in (replace or {}).items():
+                if item.endswith(ending):
+                    data = content(data)
+            if data is not None:
+                out.writestr(item, data)
+
+
+def pytorch_cases():
+    good = {"state_dict": state_dict(), "tensors": tensors(), "views": views()}
+    bad = {"runs_code": {"a": Runs()}, "expanded": {"a": torch.ones(1).expand(1000)}, "nested": {"a": {"b": torch.ones(1)}},
+           "list": [torch.ones(1)], "number": {"a": 5}, "complex": {"a": torch.zeros(1, dtype=torch.complex64)},
+           "whole_module": torch.nn.Linear(1, 1), "number_key": {1: torch.ones(1)}}
+    for name, value in {**good, **bad}.items():
+        torch.save(value, OUT / f"{name}.bin")
+    torch.save({"a": torch.ones(2)}, OUT / "protocol_4.bin", pickle_protocol=4)
+    good["protocol_4"] = {"a": torch.ones(2)}
+    torch.save({"a": torch.ones(2)}, OUT / "before_1_6.bin", _use_new_zipfile_serialization=False)
+    rewrite("state_dict", "zipfile")
+    good["zipfile"] = good["state_dict"]
+    rewrite("state_dict", "compressed", zipfile.ZIP_DEFLATED)
+    rewrite("state_dict", "big_endian", replace={"byteorder": lambda _: b"big"})
+    rewrite("state_dict", "missing_data", replace={"/data/1": lambda _: None})
+    rewrite("state_dict", "short_data", replace={"/data/0": lambda data: data[:-1]})
+    rewrite("state_dict", "cut_pickle", replace={"data.pkl": lambda data: data[:-20]})
+    rewrite("state_dict", "no_pickle", replace={"data.pkl": lambda _: None})
+    rejected = sorted(bad) + ["before_1_6", "compressed", "big_endian", "missing_data", "short_data", "cut_pickle",
+                              "no_pickle"]
+    cases = [dict(name=name, accepted=True, tensors={
+        key: dict(dtype=str(value.dtype).removeprefix("torch."), shape=list(value.shape),
+                  values=value.detach().double().flatten().tolist()) for key, value in content.items()})
+             for name, content in good.items()]
+    return cases + [dict(name=name, accepted=False) for name in rejected]
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "configs.json").write_text(json.dumps(config_cases(), indent=1) + "\n")
     (OUT / "safetensors_cases.json").write_text(json.dumps(safetensors_cases(), indent=1) + "\n")
+    (OUT / "pytorch_cases.json").write_text(json.dumps(pytorch_cases(), indent=1) + "\n")

@@ -121,6 +121,11 @@ BOOST_AUTO_TEST_CASE(the_original_end_labels) {
   BOOST_TEST(example.labels[static_cast<std::size_t>(first_newline)] == no_label);
   BOOST_TEST(std::count(example.tokens.begin(), example.tokens.end(), end) == 1);
 
+  // It stays when all tokens are trained: the end token wins over the next token.
+  const chat_encoder all(tokenizer, find_chat_template("longalign-llama"),
+                         {.targets = target_choice::all_tokens, .original_end_labels = true});
+  BOOST_TEST(all.encode(talk()).labels[static_cast<std::size_t>(first_newline) - 1] == end);
+
   // An empty answer loses its end label as well (step 4 of the original).
   std::vector<chat_message> messages = talk();
   messages[1].content = "";
@@ -198,6 +203,16 @@ BOOST_AUTO_TEST_CASE(a_conversation_equals_its_text) {
         BOOST_TEST(chat_encoder(tokenizer, family.form).encode(talk_with_system()).tokens == whole);
       }
     }
+  }
+  // An answer right behind a control token has the space that the tokenizer puts there.
+  chat_template bare;
+  bare.user_prefix = "<|user|>";
+  bare.assistant_prefix = "<|assistant|>";
+  bare.end_token = "</s>";
+  for (const bool adds_space : {false, true}) {
+    const toy_tokenizer tokenizer = every_format(adds_space);
+    BOOST_TEST(chat_encoder(tokenizer, bare).encode(talk()).tokens ==
+               tokenizer.encode("<|user|>q1<|assistant|>a1</s><|user|>q2<|assistant|>a2</s>", false, true));
   }
   // Apart, as in the original, every piece of a space-adding tokenizer gets its space.
   const toy_tokenizer tokenizer = every_format(true);

@@ -7,6 +7,7 @@
 #include <lodestone/text/normalizer.hpp>
 #include <lodestone/text/piece_table.hpp>
 #include <lodestone/text/pre_tokenizer.hpp>
+#include <lodestone/text/prefix_trie.hpp>
 #include <lodestone/text/protobuf.hpp>
 #include <lodestone/text/regex.hpp>
 #include <lodestone/text/scanner.hpp>
@@ -53,10 +54,43 @@ std::vector<std::string> words_of(const text::pre_tokenizer& splitter, const std
 
 /// Text that meets every branch of the word patterns: few classes, many borders.
 std::string border_text(lodestone::random_stream& random) {
-  static const std::vector<std::string> parts{
-      " ", " ", " ", "\n", "\r", "\t", "\xC2\x85", "\xC2\xA0", "\xE3\x80\x80", "\xE1\xA0\x8E", "'", "'s", "'S", "'re", "'LL", "'Ve",
-      "'\xC5\xBF", "a", "Z", "\xC3\xA9", "\xE4\xBD\xA0", "1", "2", "\xD9\xA3", "\xC2\xBD", "\xE2\x85\xB7", ".", "!?", "_", "\xE2\x82\xAC",
-      "\xF0\x9F\x98\x80", "\xCC\x81", "\xE2\x80\x8D", "the", "123456", "\x01", "\x7F"};
+  static const std::vector<std::string> parts{" ",
+                                              " ",
+                                              " ",
+                                              "\n",
+                                              "\r",
+                                              "\t",
+                                              "\xC2\x85",
+                                              "\xC2\xA0",
+                                              "\xE3\x80\x80",
+                                              "\xE1\xA0\x8E",
+                                              "'",
+                                              "'s",
+                                              "'S",
+                                              "'re",
+                                              "'LL",
+                                              "'Ve",
+                                              "'\xC5\xBF",
+                                              "a",
+                                              "Z",
+                                              "\xC3\xA9",
+                                              "\xE4\xBD\xA0",
+                                              "1",
+                                              "2",
+                                              "\xD9\xA3",
+                                              "\xC2\xBD",
+                                              "\xE2\x85\xB7",
+                                              ".",
+                                              "!?",
+                                              "_",
+                                              "\xE2\x82\xAC",
+                                              "\xF0\x9F\x98\x80",
+                                              "\xCC\x81",
+                                              "\xE2\x80\x8D",
+                                              "the",
+                                              "123456",
+                                              "\x01",
+                                              "\x7F"};
   std::string result;
   const std::uint64_t count = random.below(12);
   for (std::uint64_t i = 0; i < count; ++i) result += parts[static_cast<std::size_t>(random.below(parts.size()))];
@@ -124,7 +158,8 @@ BOOST_AUTO_TEST_CASE(scanners_equal_their_patterns) {
     for (int i = 0; i < 20'000; ++i) {
       const std::string input = border_text(random);
       const auto got = words_of(by_hand, input);
-      if (got != words_of(by_pattern, input)) BOOST_TEST(false, pattern << " differs on: " << nlohmann::json(input).dump());
+      if (got != words_of(by_pattern, input))
+        BOOST_TEST(false, pattern << " differs on: " << nlohmann::json(input).dump());
     }
   }
   BOOST_TEST(!text::word_scanner::of("\\s+").has_value());
@@ -141,7 +176,8 @@ BOOST_AUTO_TEST_CASE(scanners_equal_their_patterns_on_every_character) {
     const text::regex assigned("\\p{Cn}|\\p{Co}|\\p{Cs}");
     int tested = 0;
     for (char32_t c = 1; c < 0x20000; ++c) {
-      if ((c >= 0xD800 && c <= 0xDFFF) || utf8proc_category(static_cast<utf8proc_int32_t>(c)) == UTF8PROC_CATEGORY_CN) continue;
+      if ((c >= 0xD800 && c <= 0xDFFF) || utf8proc_category(static_cast<utf8proc_int32_t>(c)) == UTF8PROC_CATEGORY_CN)
+        continue;
       std::string one;
       text::append_utf8(one, c);
       text::regex::match found;
@@ -198,7 +234,8 @@ BOOST_AUTO_TEST_CASE(cutting_at_safe_places_changes_nothing) {
       if (std::find(pieces.begin(), pieces.end(), joined) != pieces.end()) continue;
       pieces.push_back(joined);
       const auto id = static_cast<std::int32_t>(pieces.size() - 1);
-      parts.merges.push_back({static_cast<std::int32_t>(left), static_cast<std::int32_t>(right), rank, id, pieces.back()});
+      parts.merges.push_back(
+          {static_cast<std::int32_t>(left), static_cast<std::int32_t>(right), rank, id, pieces.back()});
       merges.insert(static_cast<std::int32_t>(left), static_cast<std::int32_t>(right), {rank, id});
     }
     for (std::size_t i = 0; i < pieces.size(); ++i) parts.pieces.push_back({pieces[i], static_cast<std::int32_t>(i)});
@@ -224,8 +261,9 @@ BOOST_AUTO_TEST_CASE(cutting_at_safe_places_changes_nothing) {
 
 // The best segmentation, against all segmentations of short texts.
 BOOST_AUTO_TEST_CASE(unigram_finds_the_best_segmentation) {
-  const std::vector<std::pair<std::string, double>> scores{{"a", -3}, {"b", -3.25}, {"ab", -5}, {"ba", -6.5}, {"aba", -8.75},
-                                                           {"bab", -9.5}, {"aab", -7.125}, {"c", -4}, {"abc", -7.5}};
+  const std::vector<std::pair<std::string, double>> scores{{"a", -3},       {"b", -3.25},   {"ab", -5},
+                                                           {"ba", -6.5},    {"aba", -8.75}, {"bab", -9.5},
+                                                           {"aab", -7.125}, {"c", -4},      {"abc", -7.5}};
   text::unigram_parts parts;
   for (std::size_t i = 0; i < scores.size(); ++i)
     parts.pieces.push_back({scores[i].first, static_cast<std::int32_t>(i + 1), scores[i].second, false});
@@ -242,7 +280,8 @@ BOOST_AUTO_TEST_CASE(unigram_finds_the_best_segmentation) {
   for (int i = 0; i < 200; ++i) {
     std::string input;
     const std::uint64_t length = random.below(11);
-    for (std::uint64_t j = 0; j < length; ++j) input.push_back(static_cast<char>('a' + static_cast<int>(random.below(3))));
+    for (std::uint64_t j = 0; j < length; ++j)
+      input.push_back(static_cast<char>('a' + static_cast<int>(random.below(3))));
     std::vector<std::int32_t> ids;
     model.encode(input, ids);
     std::string spelled;
@@ -260,8 +299,11 @@ BOOST_AUTO_TEST_CASE(unigram_finds_the_best_segmentation) {
 }
 
 BOOST_AUTO_TEST_CASE(utf8_is_read_strictly) {
-  const auto read = [](const std::string& bytes) { return text::decode_utf8(bytes.data(), bytes.data() + bytes.size()); };
-  for (const char32_t c : {U'a', U'\x7F', U'\x80', U'\x7FF', U'\x800', U'\xD7FF', U'\xE000', U'\xFFFF', U'\x10000', U'\x10FFFF'}) {
+  const auto read = [](const std::string& bytes) {
+    return text::decode_utf8(bytes.data(), bytes.data() + bytes.size());
+  };
+  for (const char32_t c :
+       {U'a', U'\x7F', U'\x80', U'\x7FF', U'\x800', U'\xD7FF', U'\xE000', U'\xFFFF', U'\x10000', U'\x10FFFF'}) {
     std::string spelled;
     text::append_utf8(spelled, c);
     BOOST_TEST((read(spelled).value == c));
@@ -269,8 +311,8 @@ BOOST_AUTO_TEST_CASE(utf8_is_read_strictly) {
     const auto back = text::decode_utf8_before(spelled.data(), spelled.data() + spelled.size());
     BOOST_TEST((back.value == c));
   }
-  for (const char* wrong : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xBD", "\xF0\x80\x80\x80",
-                            "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x98", "\xFF"}) {
+  for (const char* wrong : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xBD",
+                            "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x9F\x98", "\xFF"}) {
     BOOST_TEST((read(wrong).value == text::not_utf8));
     BOOST_TEST(read(wrong).length == 1U);
   }
@@ -310,7 +352,8 @@ BOOST_AUTO_TEST_CASE(added_tokens_leftmost_and_longest) {
   const auto found = [&](const std::string& input, bool parse_special = true) {
     std::string result;
     finder.each(
-        input, parse_special, [&](std::size_t begin, std::size_t end) { result += "[" + input.substr(begin, end - begin) + "]"; },
+        input, parse_special,
+        [&](std::size_t begin, std::size_t end) { result += "[" + input.substr(begin, end - begin) + "]"; },
         [&](std::int32_t id) { result += std::to_string(id); });
     return result;
   };
@@ -347,9 +390,10 @@ BOOST_AUTO_TEST_CASE(protocol_buffers_are_read_strictly) {
   };
   BOOST_TEST(walk("") == 0);
   BOOST_TEST(walk(std::string_view("\x08\x96\x01\x12\x01z\x1d\0\0\0\0", 11)) == 3);
-  for (const std::string_view wrong : {std::string_view("\x08"), std::string_view("\x12\x05z"), std::string_view("\x00\x01", 2),
-                                       std::string_view("\x0b"), std::string_view("\x1d\x01"),
-                                       std::string_view("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")})
+  for (const std::string_view wrong :
+       {std::string_view("\x08"), std::string_view("\x12\x05z"), std::string_view("\x00\x01", 2),
+        std::string_view("\x0b"), std::string_view("\x1d\x01"),
+        std::string_view("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")})
     BOOST_CHECK_THROW(walk(wrong), lodestone::format_error);
   text::protobuf_reader message("\x12\x01z", "x");
   BOOST_TEST(message.next());

@@ -77,6 +77,8 @@ std::filesystem::path licensed(const std::string& name) {
   return std::filesystem::path(root) / "tokenizers" / name;
 }
 
+const std::string nothing = "(nothing was thrown)";
+
 template <class Error, class Call>
 std::string message_of(Call&& call) {
   try {
@@ -84,14 +86,15 @@ std::string message_of(Call&& call) {
   } catch (const Error& problem) {
     return problem.what();
   }
-  return "(nothing was thrown)";
+  return nothing;
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A text of many kinds of character.
 const std::string mixed =
-    "Hello  world\n\n  it's 12345 \xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C \xF0\x9F\x98\x80\t\x01 x";
+    "Hello  world\n\n  it's 12345 \xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C \xF0\x9F\x98\x80\t\x01 "
+    "x";
 
 }  // namespace
 
@@ -131,10 +134,11 @@ BOOST_AUTO_TEST_CASE(every_byte_survives_where_the_vocabulary_has_bytes) {
   std::string every_byte = "valid \xE4\xBD\xA0 then ";
   for (int byte = 255; byte >= 0; --byte) every_byte.push_back(static_cast<char>(static_cast<unsigned char>(byte)));
   every_byte += " cut off \xF0\x9F\x98";
-  for (const char* name : {"gpt2", "stories260k", "llama3_style", "bytes_then_split", "qwen2", "sentencepiece/bpe_bytes",
-                           "sentencepiece/unigram_bytes"}) {
+  for (const char* name : {"gpt2", "stories260k", "llama3_style", "bytes_then_split", "qwen2",
+                           "sentencepiece/bpe_bytes", "sentencepiece/unigram_bytes"}) {
     const tokenizer one = tokenizer::load(folder_of(name));
-    for (const std::string& text : {every_byte, mixed, std::string(), std::string(" "), std::string("  a"), std::string(1, '\0')})
+    for (const std::string& text :
+         {every_byte, mixed, std::string(), std::string(" "), std::string("  a"), std::string(1, '\0')})
       BOOST_TEST(one.decode(one.encode(text, false)) == text, name);
   }
 }
@@ -215,7 +219,8 @@ BOOST_AUTO_TEST_CASE(sentencepiece_folder_reads_its_configuration) {
   };
   BOOST_TEST(place("").prefix() == ids{1});
   BOOST_TEST(place(R"({"add_bos_token": false})").prefix().empty());
-  const tokenizer both = place(R"({"add_bos_token": true, "add_eos_token": true, "tokenizer_class": "LlamaTokenizer"})");
+  const tokenizer both =
+      place(R"({"add_bos_token": true, "add_eos_token": true, "tokenizer_class": "LlamaTokenizer"})");
   BOOST_TEST(both.prefix() == ids{1});
   BOOST_TEST(both.suffix() == ids{2});
   BOOST_TEST(both.encode("a</s>", false).back() == 2);
@@ -230,9 +235,8 @@ BOOST_AUTO_TEST_CASE(sentencepiece_folder_reads_its_configuration) {
   BOOST_TEST(added.encode("<pad><|im_end|>", false) == (ids{700, 702}));
   BOOST_TEST(!added.is_special(700));
   BOOST_TEST(added.is_special(702));
-  BOOST_TEST(contains(message_of<lodestone::format_error>([&] {
-                        (void)place(R"({"added_tokens_decoder": {"5": {"content": "<five>"}}})");
-                      }),
+  BOOST_TEST(contains(message_of<lodestone::format_error>(
+                          [&] { (void)place(R"({"added_tokens_decoder": {"5": {"content": "<five>"}}})"); }),
                       "share the id 5"));
   BOOST_TEST(contains(message_of<lodestone::format_error>([&] { (void)place(R"({"add_bos_token": "yes"})"); }),
                       "add_bos_token"));
@@ -242,7 +246,8 @@ BOOST_AUTO_TEST_CASE(chatglm_folder) {
   const temporary_folder folder;
   write_file(folder / "tokenizer.model", read_file(data("tokenizer/sentencepiece/bpe_bytes.model")));
   write_file(folder / "tokenizer_config.json", R"({"tokenizer_class": "ChatGLMTokenizer", "remove_space": false,
-      "added_tokens_decoder": {"701": {"content": "[gMASK]", "special": true}, "703": {"content": "sop", "special": true},
+      "added_tokens_decoder": {"701": {"content": "[gMASK]", "special": true},
+                               "703": {"content": "sop", "special": true},
                                "706": {"content": "<|user|>", "special": true}}})");
   const tokenizer one = tokenizer::load(folder.path());
   BOOST_TEST(one.vocabulary_size() == 709);
@@ -263,7 +268,8 @@ BOOST_AUTO_TEST_CASE(chatglm_folder) {
 
 BOOST_AUTO_TEST_CASE(missing_files) {
   const temporary_folder folder;
-  BOOST_TEST(contains(message_of<lodestone::io_error>([&] { (void)tokenizer::load(folder.path()); }), "tokenizer.json"));
+  BOOST_TEST(
+      contains(message_of<lodestone::io_error>([&] { (void)tokenizer::load(folder.path()); }), "tokenizer.json"));
   BOOST_CHECK_THROW((void)tokenizer::load(folder / "tokenizer.json"), lodestone::io_error);
   BOOST_CHECK_THROW((void)tokenizer::load(folder / "tokenizer.model"), lodestone::io_error);
 }
@@ -272,15 +278,15 @@ BOOST_AUTO_TEST_CASE(damaged_json_names_file_and_key) {
   const temporary_folder folder;
   const auto complaint = [&](const std::string& content) {
     write_file(folder / "tokenizer.json", content);
-    const std::string text = message_of<lodestone::format_error>([&] { (void)tokenizer::load(folder.path()); });
-    BOOST_TEST(contains(text, "tokenizer.json"), text);
+    std::string text = message_of<lodestone::format_error>([&] { (void)tokenizer::load(folder.path()); });
+    BOOST_TEST((contains(text, "tokenizer.json") || text == nothing), text);
     return text;
   };
   const auto with = [&](const std::string& model, const std::string& rest = "") {
     return complaint(R"({"model": {"type": "BPE", )" + model + "}" + rest + "}");
   };
   const std::string small = R"("vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"])";
-  BOOST_TEST(with(small) == "(nothing was thrown)" , "the base of the cases below is sound");
+  BOOST_TEST(with(small) == nothing);  // the base of the cases below is sound
   BOOST_TEST(contains(complaint("{\"model\": "), "not JSON"));
   BOOST_TEST(contains(complaint("[]"), "must be an object"));
   BOOST_TEST(contains(complaint("{}"), "model: this key is missing"));
@@ -296,7 +302,8 @@ BOOST_AUTO_TEST_CASE(damaged_json_names_file_and_key) {
   BOOST_TEST(contains(with(R"("vocab": {"a": 18446744073709551615}, "merges": [])"), "impossible id"));
   BOOST_TEST(contains(with(R"("vocab": {"a": 2000000000}, "merges": [])"), "in a vocabulary of 1 tokens"));
   BOOST_TEST(contains(with(R"("vocab": {"a": 0, "b": 1}, "merges": ["a b"])"), "merges[0]: the merge names \"ab\""));
-  BOOST_TEST(contains(with(R"("vocab": {"a": 0, "ac": 1}, "merges": [["a", "c"]])"), "\"c\", which is not in the vocabulary"));
+  BOOST_TEST(
+      contains(with(R"("vocab": {"a": 0, "ac": 1}, "merges": [["a", "c"]])"), "\"c\", which is not in the vocabulary"));
   BOOST_TEST(contains(with(R"("vocab": {"a": 0}, "merges": ["a"])"), "two pieces"));
   BOOST_TEST(contains(with(R"("vocab": {"a": 0}, "merges": ["a b c"])"), "two pieces"));
   BOOST_TEST(contains(with(R"("vocab": {"a": 0}, "merges": [["a"]])"), "two pieces"));
@@ -305,26 +312,32 @@ BOOST_AUTO_TEST_CASE(damaged_json_names_file_and_key) {
   BOOST_TEST(contains(with(R"("end_of_word_suffix": "</w>", )" + small), "end_of_word_suffix"));
   BOOST_TEST(contains(with(R"("dropout": 0.1, )" + small), "dropout"));
   BOOST_TEST(contains(with(R"("byte_fallback": 1, )" + small), "byte_fallback: this must be true or false"));
-  const auto unknown_type = [&](const std::string& key) { return with(small, ", \"" + key + R"(": {"type": "Martian"})"); };
+  const auto unknown_type = [&](const std::string& key) {
+    return with(small, ", \"" + key + R"(": {"type": "Martian"})");
+  };
   for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
     const std::string text = unknown_type(key);
     BOOST_TEST(contains(text, key), text);
     BOOST_TEST(contains(text, "\"Martian\" is not supported"), text);
   }
-  BOOST_TEST(contains(with(small, R"(, "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Nmt"}]})"),
-                      "normalizer.normalizers[1]"));
-  BOOST_TEST(contains(with(small, R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"})"),
-                      "does not compile"));
-  BOOST_TEST(contains(with(small, R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Eaten"})"),
-                      "\"Eaten\" is unknown"));
+  BOOST_TEST(contains(
+      with(small, R"(, "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Nmt"}]})"),
+      "normalizer.normalizers[1]"));
+  BOOST_TEST(contains(
+      with(small, R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"})"),
+      "does not compile"));
+  BOOST_TEST(
+      contains(with(small, R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Eaten"})"),
+               "\"Eaten\" is unknown"));
   BOOST_TEST(contains(with(small, R"(, "added_tokens": [{"id": 0, "content": "b"}])"), "share the id 0"));
   BOOST_TEST(contains(with(small, R"(, "added_tokens": [{"id": 7, "content": "b"}])"), "has the ids 1 and 7"));
   BOOST_TEST(contains(with(small, R"(, "added_tokens": [{"id": 7}])"), "added_tokens[0].content"));
   BOOST_TEST(contains(with(small, R"(, "post_processor": {"type": "TemplateProcessing", "single":
       [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [9]}}})"),
                       "the id 9, which is no token"));
-  BOOST_TEST(contains(with(small, R"(, "post_processor": {"type": "TemplateProcessing", "single": [], "special_tokens": {}})"),
-                      "does not contain it"));
+  BOOST_TEST(
+      contains(with(small, R"(, "post_processor": {"type": "TemplateProcessing", "single": [], "special_tokens": {}})"),
+               "does not contain it"));
   std::string deep = R"({"type": "NFC"})";
   for (int i = 0; i < 40; ++i) deep = R"({"type": "Sequence", "normalizers": [)" + deep + "]}";
   BOOST_TEST(contains(with(small, ", \"normalizer\": " + deep), "nested too deeply"));
@@ -335,13 +348,14 @@ BOOST_AUTO_TEST_CASE(damaged_sentencepiece_models) {
   const std::string sound = read_file(data("tokenizer/sentencepiece/bpe_bytes.model"));
   const auto complaint = [&](const std::string& content) {
     write_file(folder / "tokenizer.model", content);
-    const std::string text = message_of<lodestone::format_error>([&] { (void)tokenizer::load(folder.path()); });
+    std::string text = message_of<lodestone::format_error>([&] { (void)tokenizer::load(folder.path()); });
     BOOST_TEST(contains(text, "tokenizer.model"), text);
     return text;
   };
   BOOST_TEST(contains(complaint(""), "no pieces"));
-  BOOST_TEST(contains(complaint("IQ== 0\nIg== 1\n"), "not the protocol buffer"));  // the format of tiktoken
-  for (const std::size_t size : {1U, 17U, 1000U, 5000U}) BOOST_TEST(contains(complaint(sound.substr(0, size)), "tokenizer.model"));
+  BOOST_TEST(contains(complaint("IQ== 0\nIg== 1\n"), "tiktoken"));
+  for (const std::size_t size : {1U, 17U, 1000U, 5000U})
+    BOOST_TEST(contains(complaint(sound.substr(0, size)), "tokenizer.model"));
   const auto piece = [](const std::string& text, char type) {
     const std::string body = "\x0a" + std::string(1, static_cast<char>(text.size())) + text + "\x18" + type;
     return "\x0a" + std::string(1, static_cast<char>(body.size())) + body;
@@ -355,11 +369,12 @@ BOOST_AUTO_TEST_CASE(damaged_sentencepiece_models) {
   BOOST_TEST(contains(complaint(unknown + piece("a", '\x05')), "UNUSED"));
   BOOST_TEST(contains(complaint(unknown + piece("zz", '\x06')), "names no byte"));
   const std::string trainer = "\x12";
-  BOOST_TEST(contains(complaint(unknown + trainer + "\x02\x18\x03"), "model type 3"));            // WORD
-  BOOST_TEST(contains(complaint(unknown + trainer + "\x03\x98\x02\x01"), "not every byte"));      // byte_fallback
+  BOOST_TEST(contains(complaint(unknown + trainer + "\x02\x18\x03"), "model type 3"));        // WORD
+  BOOST_TEST(contains(complaint(unknown + trainer + "\x03\x98\x02\x01"), "not every byte"));  // byte_fallback
   BOOST_TEST(contains(complaint(unknown + trainer + "\x03\xc0\x01\x01"), "treat_whitespace_as_suffix"));
   const std::string normalizer = "\x1a";
-  BOOST_TEST(contains(complaint(unknown + normalizer + std::string("\x06\x12\x04\xff\xff\xff\x7f", 7)), "character map"));
+  BOOST_TEST(
+      contains(complaint(unknown + normalizer + std::string("\x06\x12\x04\xff\xff\xff\x7f", 7)), "character map"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -32,3 +32,7 @@ struct blocked_attention {
 static_assert(attention_policy<blocked_attention, host<float>> && attention_policy<blocked_attention, host<double>>);
 
 }  // namespace lodestone
+
+#ifdef LODESTONE_COMPILED
+#include <lodestone/host/compiled_llama.hpp>
+#endif

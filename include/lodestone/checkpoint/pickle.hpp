@@ -137,7 +137,8 @@ class machine {
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw format_error("holds " + what + ", which the reader does not run", file_.string(), conversion(file_));
+    throw format_error("holds " + what + "; only a dictionary of tensors is read, and no code is run", file_.string(),
+                       conversion(file_));
   }
 
  private:
@@ -302,16 +303,15 @@ class machine {
 
 }  // namespace detail
 
-/// A file of torch.save (PyTorch 1.6 or later) that holds a dictionary from names to tensors.
+/// The bytes of a file of torch.save (PyTorch 1.6 or later) that holds a dictionary from names to tensors.
 ///
-/// The file is memory-mapped; tensors that are not contiguous in it are copied once. Globals other than OrderedDict,
-/// the rebuilding of tensors and parameters, and the storage types are refused without being looked at. Throws io_error
-/// when the file cannot be opened and format_error, with three lines of Python that convert it, for everything else.
-class file {
+/// Entries point into the bytes, which must outlive them; tensors that are not contiguous there are copied once.
+/// Globals other than OrderedDict, the rebuilding of tensors and parameters, and the storage types are refused without
+/// being looked at. Throws format_error with three lines of Python that convert the file for everything else.
+class archive {
  public:
-  explicit file(const std::filesystem::path& name) : mapping_(name) {
+  archive(std::span<const std::byte> bytes, const std::filesystem::path& name) : name_(name), size_(bytes.size()) {
     const std::string where = name.string();
-    const auto bytes = mapping_.bytes();
     if (bytes.size() < 4 || std::memcmp(bytes.data(), "PK\3\4", 4) != 0)
       throw format_error("not in the zip form of torch.save", where, detail::conversion(name));
     const auto parts = zip::read_entries(bytes, where);
@@ -341,7 +341,6 @@ class file {
 
   /// The tensors in the order of the dictionary.
   [[nodiscard]] const std::vector<safetensors::entry>& entries() const { return entries_; }
-  [[nodiscard]] const std::filesystem::path& name() const { return mapping_.name(); }
 
  private:
   template <class Parts>
@@ -354,7 +353,7 @@ class file {
 
   [[nodiscard]] safetensors::entry view(std::string_view key, const detail::node& tensor, const detail::node& storage,
                                         std::span<const std::byte> data, const std::string& where) {
-    const auto fail = [&](const char* what) { return format_error(what, where, detail::conversion(mapping_.name())); };
+    const auto fail = [&](const char* what) { return format_error(what, where, detail::conversion(name_)); };
     const auto element = static_cast<std::int64_t>(size_of(tensor.type));
     const auto count = safetensors::element_count(tensor.shape);
     const auto available = static_cast<std::int64_t>(data.size()) / element;
@@ -381,7 +380,7 @@ class file {
     }
     // Views with repeated elements, or many views of one storage, could ask for far more memory than the file has.
     copied_ += static_cast<std::uint64_t>(*count) * static_cast<std::uint64_t>(element);
-    if (*count > storage.integer || copied_ > mapping_.bytes().size()) throw fail("it repeats elements of its data");
+    if (*count > storage.integer || copied_ > size_) throw fail("it repeats elements of its data");
     entry.bytes = copies_.emplace_back(copy(tensor, data, *count, element));
     return entry;
   }
@@ -404,10 +403,25 @@ class file {
     return target;
   }
 
-  mapped_file mapping_;
+  std::filesystem::path name_;
+  std::uint64_t size_ = 0;
   std::vector<safetensors::entry> entries_;
   std::vector<std::vector<std::byte>> copies_;  ///< moving the outer vector leaves the inner buffers where they are
   std::uint64_t copied_ = 0;
+};
+
+/// An archive in a memory-mapped file. Throws io_error when it cannot be opened, and as archive does.
+class file {
+ public:
+  explicit file(const std::filesystem::path& name) : mapping_(name), archive_(mapping_.bytes(), name) {}
+
+  /// The tensors in the order of the dictionary.
+  [[nodiscard]] const std::vector<safetensors::entry>& entries() const { return archive_.entries(); }
+  [[nodiscard]] const std::filesystem::path& name() const { return mapping_.name(); }
+
+ private:
+  mapped_file mapping_;
+  archive archive_;
 };
 
 }  // namespace lodestone::pickle

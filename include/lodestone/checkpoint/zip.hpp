@@ -33,8 +33,10 @@ class reader {
     return bytes_.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(size));
   }
   [[nodiscard]] std::uint64_t size() const { return bytes_.size(); }
-  [[nodiscard]] format_error fail(const std::string& what) const {
-    return format_error(what, where_, "the file is incomplete or damaged: download or copy it again");
+  [[nodiscard]] format_error fail(
+      const std::string& what,
+      std::string_view remedy = "the file is incomplete or damaged: download or copy it again") const {
+    return format_error(what, where_, remedy);
   }
 
  private:
@@ -115,8 +117,9 @@ struct directory {
       }
       extra = end;
     }
-    if ((flags & 1U) != 0) throw file.fail("the entry '" + name + "' is encrypted");
-    if (method != 0 || stored != size) throw file.fail("the entry '" + name + "' is compressed");
+    if ((flags & 1U) != 0) throw file.fail("the entry '" + name + "' is encrypted", "save it again with torch.save");
+    if (method != 0 || stored != size)
+      throw file.fail("the entry '" + name + "' is compressed", "save it again with torch.save");
     (void)file.range(local, 30);
     if (file.number<std::uint32_t>(local) != detail::local_entry) throw file.fail("the entry '" + name + "' is damaged");
     const std::uint64_t data =

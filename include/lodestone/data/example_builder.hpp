@@ -23,6 +23,10 @@ enum class fault_policy { error, skip };
 /// What becomes of an example without any target: all answers empty or of weight 0.
 enum class no_target_policy { error, drop, keep };
 
+[[nodiscard]] constexpr std::string_view to_string(no_target_policy policy) {
+  return policy == no_target_policy::error ? "error" : policy == no_target_policy::drop ? "drop" : "keep";
+}
+
 /// How records become examples.
 struct example_options {
   record_options record{};
@@ -82,7 +86,6 @@ class example_builder {
     } else {
       parts.push_back(std::move(full));
     }
-    std::int64_t kept = 0;
     for (encoded_sequence& part : parts) {
       part.weight = record.weight;
       const std::int64_t targets = part.targets();
@@ -91,17 +94,18 @@ class example_builder {
           throw data_error("nothing to train on: every answer is empty, of weight 0 or cut off", where,
                            "remove the record, or set no_targets to drop or keep");
         }
-        if (options_.no_targets != no_target_policy::keep) continue;
+        if (options_.no_targets != no_target_policy::keep) {
+          ++counts.without_targets_dropped;
+          continue;
+        }
         ++counts.without_targets_kept;
       }
-      ++kept;
       counts.examples += 1;
       counts.tokens += part.size();
       counts.targets += targets;
       counts.longest = std::max(counts.longest, part.size());
       examples.push_back(std::move(part));
     }
-    if (kept == 0) ++counts.without_targets_dropped;
   }
 
   [[nodiscard]] const example_options& options() const { return options_; }

@@ -26,6 +26,18 @@ enum class over_long {
   split             ///< several examples: documents at the limit, conversations between rounds
 };
 
+[[nodiscard]] constexpr std::string_view to_string(over_long action) {
+  switch (action) {
+    case over_long::error: return "error";
+    case over_long::drop: return "drop";
+    case over_long::truncate_left: return "truncate-left";
+    case over_long::truncate_right: return "truncate-right";
+    case over_long::truncate_middle: return "truncate-middle";
+    case over_long::split: return "split";
+  }
+  return "?";
+}
+
 /// The limit and what enforces it.
 struct length_policy {
   std::int64_t max_tokens = 0;  ///< 0: no limit
@@ -39,12 +51,10 @@ struct length_policy {
 
 /// The policy of that name; config_error at key "over_long" with the list of names otherwise.
 [[nodiscard]] inline over_long parse_over_long(std::string_view name) {
-  if (name == "error") return over_long::error;
-  if (name == "drop") return over_long::drop;
-  if (name == "truncate-left") return over_long::truncate_left;
-  if (name == "truncate-right") return over_long::truncate_right;
-  if (name == "truncate-middle") return over_long::truncate_middle;
-  if (name == "split") return over_long::split;
+  for (const over_long action : {over_long::error, over_long::drop, over_long::truncate_left, over_long::truncate_right,
+                                 over_long::truncate_middle, over_long::split}) {
+    if (to_string(action) == name) return action;
+  }
   throw config_error("no policy for long examples is called '" + std::string(name) + "'", "over_long",
                      "the names are: error, drop, truncate-left, truncate-right, truncate-middle, split");
 }
@@ -81,6 +91,8 @@ struct length_policy {
                                                                 std::int64_t prefix) {
   std::vector<encoded_sequence> parts;
   for (std::int64_t begin = 0; begin < full.size();) {
+    // A last row that predicts nothing makes no part of its own: its token is the label of the row before.
+    if (begin > 0 && begin + 1 == full.size() && full.labels.back() == no_label) break;
     encoded_sequence& part = parts.emplace_back();
     part.weight = full.weight;
     if (begin > 0) {

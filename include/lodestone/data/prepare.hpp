@@ -275,21 +275,21 @@ template <class Tokenizer>
                      {"default_system", form.default_system},
                      {"system_in_user_turn", form.system_in_user_turn},
                      {"trim", form.trim},
-                     {"end", static_cast<int>(form.end)}};
+                     {"end", to_string(form.end)}};
   const chat_encoding& encoding = encoder.options();
   const example_options& example = options.example;
-  const json choices{{"targets", static_cast<int>(encoding.targets)},
-                     {"joint", static_cast<int>(encoding.joint)},
-                     {"content", static_cast<int>(encoding.content)},
+  const json choices{{"targets", to_string(encoding.targets)},
+                     {"joint", encoding.joint == piece_joint::separate ? "separate" : "continuous"},
+                     {"content", encoding.content == content_tokens::parse ? "parse" : "literal"},
                      {"original_end_labels", encoding.original_end_labels},
                      {"end_of_text", encoding.end_of_text},
                      {"max_tokens", example.length.max_tokens},
-                     {"over_long", static_cast<int>(example.length.action)},
+                     {"over_long", to_string(example.length.action)},
                      {"keep_answers", example.length.keep_answers},
                      {"join_turns", example.record.join_turns},
                      {"strip_zero_width", example.record.strip_zero_width},
-                     {"no_targets", static_cast<int>(example.no_targets)},
-                     {"faults", static_cast<int>(example.faults)},
+                     {"no_targets", to_string(example.no_targets)},
+                     {"faults", example.faults == fault_policy::skip ? "skip" : "error"},
                      {"seed", options.seed}};
   constexpr auto replace = json::error_handler_t::replace;  // a file name may be any bytes
   return {{"tokenizer", tokenizer_fingerprint(encoder.tokenizer())},

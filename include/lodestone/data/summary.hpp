@@ -9,8 +9,8 @@
 
 namespace lodestone {
 
-/// Counts of a preparation. Laws: records == skipped + over_long_dropped + without_targets_dropped + (records that gave
-/// examples); examples == those records, plus the extra parts of split ones.
+/// Counts of a preparation. Law: every record is accounted for,
+/// records - split + split_parts == examples + skipped + over_long_dropped + without_targets_dropped.
 struct data_summary {
   std::int64_t records = 0;                  ///< read, repeats of a mixture included
   std::int64_t conversations = 0;
@@ -20,7 +20,7 @@ struct data_summary {
   std::int64_t truncated = 0;
   std::int64_t split = 0;                    ///< records that became several examples
   std::int64_t split_parts = 0;              ///< the examples they became
-  std::int64_t without_targets_dropped = 0;
+  std::int64_t without_targets_dropped = 0;  ///< records, or parts of split ones
   std::int64_t without_targets_kept = 0;
   std::int64_t examples = 0;                 ///< written
   std::int64_t tokens = 0;                   ///< written
@@ -79,7 +79,7 @@ struct data_summary {
                        " records were too long and dropped");
     }
     if (without_targets_dropped > 0) {
-      result.push_back(std::to_string(without_targets_dropped) + " records had nothing to train on and were dropped");
+      result.push_back(std::to_string(without_targets_dropped) + " examples had nothing to train on and were dropped");
     }
     if (without_targets_kept > 0) {
       result.push_back(std::to_string(without_targets_kept) +

@@ -3,27 +3,9 @@
 
 #include <cstdint>
 
+#include <lodestone/host/simd.hpp>
+
 namespace lodestone::on_host {
-
-// What the translation unit may use. Vectors wider than the hardware would change the calling convention, narrower ones
-// waste it, so the width follows the compiler's flags.
-#if defined(__AVX512F__)
-inline constexpr int register_bytes = 64;
-inline constexpr int register_count = 32;
-#elif defined(__AVX__)
-inline constexpr int register_bytes = 32;
-inline constexpr int register_count = 16;
-#else
-inline constexpr int register_bytes = 16;
-inline constexpr int register_count = 16;
-#endif
-
-/// A vector of Bytes / sizeof(T) elements that may lie at any address.
-template <class T, int Bytes>
-struct simd {
-  typedef T type __attribute__((vector_size(Bytes), aligned(alignof(T)), may_alias));
-  static constexpr int lanes = Bytes / static_cast<int>(sizeof(T));
-};
 
 /// A left operand of a tile product: element (i, k) lies at data[i * row + k * depth].
 template <class T>

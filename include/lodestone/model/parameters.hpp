@@ -141,6 +141,14 @@ class replicated {
   }
   [[nodiscard]] bool is_sharded() const { return false; }
 
+  /// Forgets the optimiser's moments: the next step is the first of a new run.
+  void zero_moments() {
+    for (unit_buffers& u : units_) {
+      backend_->fill(u.first.view(), accumulate_type{0});
+      backend_->fill(u.second.view(), accumulate_type{0});
+    }
+  }
+
   /// Bytes of weights, and of gradients, masters and moments.
   [[nodiscard]] std::int64_t weight_bytes() const {
     std::int64_t elements = 0;

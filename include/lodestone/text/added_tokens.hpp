@@ -2,15 +2,14 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <lodestone/text/prefix_trie.hpp>
 #include <lodestone/text/unicode.hpp>
 
 namespace lodestone::text {
@@ -29,18 +28,10 @@ struct added_token {
 /// Finds tokens in text: leftmost first, and of those that start at one place the longest.
 class token_finder {
  public:
-  /// Seeks `pattern` (usually the content; its normal form for normalized tokens) as `token`.
+  /// Seeks `pattern` (the content, or its normal form for normalized tokens) as `token`; of equal patterns the first
+  /// counts, and an empty one is never found.
   void add(std::string_view pattern, added_token token) {
-    if (pattern.empty()) return;
-    std::uint32_t node = 0;
-    for (const char c : pattern) node = child_or_new(node, static_cast<unsigned char>(c));
-    if (nodes_[node].token >= 0) return;  // the first of equal patterns counts
-    nodes_[node].token = static_cast<std::int32_t>(tokens_.size());
-    tokens_.push_back(std::move(token));
-    const auto first = static_cast<unsigned char>(pattern.front());
-    if (!starts_[first]) ++start_count_;
-    starts_[first] = true;
-    start_ = pattern.front();
+    if (patterns_.insert(pattern, static_cast<std::int32_t>(tokens_.size()))) tokens_.push_back(std::move(token));
   }
 
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
@@ -49,15 +40,16 @@ class token_finder {
   template <class Text, class Token>
   void each(std::string_view whole, bool parse_special, Text&& text, Token&& token) const {
     std::size_t done = 0;
-    for (std::size_t at = next_start(whole, 0); at < whole.size();) {
-      const auto [found, length] = longest(whole.substr(at));
-      if (found == nullptr) {
-        at = next_start(whole, at + 1);
+    for (std::size_t at = patterns_.next_start(whole, 0); at < whole.size();) {
+      const prefix_trie::match match = patterns_.longest(whole.substr(at));
+      if (match.value < 0) {
+        at = patterns_.next_start(whole, at + 1);
         continue;
       }
+      const added_token* found = &tokens_[static_cast<std::size_t>(match.value)];
       std::size_t begin = at;
-      std::size_t end = at + length;
-      at = next_start(whole, end);
+      std::size_t end = at + match.length;
+      at = patterns_.next_start(whole, end);
       if (found->special && !parse_special) continue;
       if (found->single_word && (word_ends(whole.substr(0, begin)) || word_starts(whole.substr(end)))) continue;
       if (found->lstrip) begin = trim_right(whole, done, begin);
@@ -67,48 +59,12 @@ class token_finder {
       if (done < begin) text(done, begin);
       token(found->id);
       done = end;
-      if (at < done) at = next_start(whole, done);
+      if (at < done) at = patterns_.next_start(whole, done);
     }
     if (done < whole.size()) text(done, whole.size());
   }
 
  private:
-  struct node {
-    std::vector<std::pair<unsigned char, std::uint32_t>> children;
-    std::int32_t token = -1;
-  };
-
-  std::uint32_t child_or_new(std::uint32_t parent, unsigned char byte) {
-    for (const auto& [label, child] : nodes_[parent].children)
-      if (label == byte) return child;
-    const auto child = static_cast<std::uint32_t>(nodes_.size());
-    nodes_[parent].children.emplace_back(byte, child);
-    nodes_.emplace_back();
-    return child;
-  }
-
-  /// The first place at or after `from` where a token can start.
-  [[nodiscard]] std::size_t next_start(std::string_view whole, std::size_t from) const {
-    if (from >= whole.size() || tokens_.empty()) return whole.size();
-    if (start_count_ == 1) return std::min(whole.find(start_, from), whole.size());
-    while (from < whole.size() && !starts_[static_cast<unsigned char>(whole[from])]) ++from;
-    return from;
-  }
-
-  [[nodiscard]] std::pair<const added_token*, std::size_t> longest(std::string_view text) const {
-    std::pair<const added_token*, std::size_t> best{nullptr, 0};
-    const node* here = &nodes_[0];
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      const auto byte = static_cast<unsigned char>(text[i]);
-      const auto child = std::find_if(here->children.begin(), here->children.end(),
-                                      [byte](const auto& one) { return one.first == byte; });
-      if (child == here->children.end()) break;
-      here = &nodes_[child->second];
-      if (here->token >= 0) best = {&tokens_[static_cast<std::size_t>(here->token)], i + 1};
-    }
-    return best;
-  }
-
   [[nodiscard]] static bool has(code_point at, std::uint8_t bits) {
     return (character::table::get()[at.value] & bits) != 0;
   }
@@ -135,11 +91,8 @@ class token_finder {
     return begin;
   }
 
-  std::vector<node> nodes_ = std::vector<node>(1);
+  prefix_trie patterns_;
   std::vector<added_token> tokens_;
-  std::array<bool, 256> starts_{};
-  int start_count_ = 0;
-  char start_ = '\0';
 };
 
 }  // namespace lodestone::text

@@ -5,16 +5,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/text/merge.hpp>
 #include <lodestone/text/piece_table.hpp>
+#include <lodestone/text/prefix_trie.hpp>
 #include <lodestone/text/unicode.hpp>
 #include <lodestone/text/word_cache.hpp>
 
@@ -56,13 +54,14 @@ struct bpe_parts {
   };
   std::vector<piece> pieces;
   std::vector<merge> merges;
-  std::vector<piece> frozen;  ///< user-defined pieces of SentencePiece: found first, never merged; longest first
+  std::vector<piece> frozen;  ///< user-defined pieces of SentencePiece: found first, never merged
   bool over_bytes = false;
   bool ignore_merges = false;  ///< a word that is itself a piece is not merged
   bool fuse_unknown = false;   ///< one unknown id for a run of unknown characters
   bool byte_fallback = false;
   std::int32_t unknown = -1;
-  std::array<std::int32_t, 256> byte_ids{};  ///< over_bytes: the first symbols; else of <0x00> ... <0xFF>, for byte_fallback
+  /// Over bytes the first symbols; over characters the ids of `<0x00>` ... `<0xFF>`, for byte_fallback.
+  std::array<std::int32_t, 256> byte_ids{};
 };
 
 /// The model: words to ids. Const members are safe to call from several threads.
@@ -72,8 +71,12 @@ struct bpe_parts {
 class bpe {
  public:
   explicit bpe(const bpe_parts& parts)
-      : over_bytes_(parts.over_bytes), ignore_merges_(parts.ignore_merges), fuse_unknown_(parts.fuse_unknown),
-        unknown_(parts.unknown), byte_ids_(parts.byte_ids), owner_(word_cache::new_owner()) {
+      : over_bytes_(parts.over_bytes),
+        ignore_merges_(parts.ignore_merges),
+        fuse_unknown_(parts.fuse_unknown),
+        unknown_(parts.unknown),
+        byte_ids_(parts.byte_ids),
+        owner_(word_cache::new_owner()) {
     has_all_bytes_ = std::none_of(byte_ids_.begin(), byte_ids_.end(), [](std::int32_t id) { return id < 0; });
     byte_fallback_ = parts.byte_fallback;
     for (const bpe_parts::piece& one : parts.pieces) {
@@ -82,17 +85,18 @@ class bpe {
       const code_point first = decode_utf8(one.text.data(), one.text.data() + one.text.size());
       if (first.length == one.text.size() && first.value != not_utf8) characters_.set(first.value, one.id);
     }
-    for (const bpe_parts::piece& one : parts.frozen) frozen_.push_back({std::string(one.text), one.id});
+    for (const bpe_parts::piece& one : parts.frozen) frozen_.insert(one.text, one.id);
+    std::vector<std::int32_t> bytes(byte_ids_.begin(), byte_ids_.end());
+    std::sort(bytes.begin(), bytes.end());
+    const auto is_fallback = [&](std::int32_t id) {
+      return id == unknown_ || (byte_fallback_ && std::binary_search(bytes.begin(), bytes.end(), id));
+    };
     merges_.reserve(parts.merges.size());
     for (const bpe_parts::merge& one : parts.merges) {
       merges_.insert(one.left, one.right, {one.rank, one.becomes});
       if (over_bytes_) continue;
       note_neighbours(one.text);
-      const auto is_fallback = [this](std::int32_t id) {
-        return id == unknown_ || (byte_fallback_ && std::find(byte_ids_.begin(), byte_ids_.end(), id) != byte_ids_.end());
-      };
-      if (merges_fallback_ || !(byte_fallback_ || unknown_ >= 0)) continue;
-      merges_fallback_ = is_fallback(one.left) || is_fallback(one.right);
+      merges_fallback_ = merges_fallback_ || is_fallback(one.left) || is_fallback(one.right);
     }
   }
 
@@ -109,11 +113,6 @@ class bpe {
   }
 
  private:
-  struct owned_piece {
-    std::string text;
-    std::int32_t id;
-  };
-
   void encode(std::string_view word, word_cache& cache, std::vector<std::int32_t>& ids) const {
     if (word.empty()) return;
     if (over_bytes_) {
@@ -183,12 +182,12 @@ class bpe {
     };
     for (const char* p = part; p != end;) {
       if (!frozen_.empty()) {
-        if (const owned_piece* piece = frozen_at({p, static_cast<std::size_t>(end - p)}); piece != nullptr) {
+        if (const auto piece = frozen_.longest({p, static_cast<std::size_t>(end - p)}); piece.value >= 0) {
           flush(p);
           if (merges_fallback_) merge_tail(ids, loose);
-          ids.push_back(piece->id);
+          ids.push_back(piece.value);
           loose = ids.size();
-          p += piece->text.size();
+          p += piece.length;
           part = p;
           after_unknown = false;
           continue;
@@ -243,20 +242,17 @@ class bpe {
     return true;
   }
 
-  [[nodiscard]] const owned_piece* frozen_at(std::string_view text) const {
-    for (const owned_piece& piece : frozen_)
-      if (text.substr(0, piece.text.size()) == piece.text) return &piece;
-    return nullptr;
-  }
-
   // Neighbours: pairs of adjacent characters inside merged pieces. ASCII and U+2581 have a bit table, the rest a hash.
-  static constexpr std::int32_t small_count = 129;
+  static constexpr std::size_t small_count = 129;
   [[nodiscard]] static std::int32_t small_index(char32_t c) {
     return c < 128 ? static_cast<std::int32_t>(c) : c == 0x2581 ? 128 : -1;
   }
+  [[nodiscard]] static std::size_t small_pair(std::int32_t left, std::int32_t right) {
+    return static_cast<std::size_t>(left) * small_count + static_cast<std::size_t>(right);
+  }
   [[nodiscard]] bool may_join(char32_t left, std::int32_t left_index, char32_t right, std::int32_t right_index) const {
     if (left_index >= 0 && right_index >= 0)
-      return small_neighbours_[static_cast<std::size_t>(left_index * small_count + right_index)] != 0;
+      return small_neighbours_[small_pair(left_index, right_index)] != 0;
     return neighbours_.find(static_cast<std::int32_t>(left), static_cast<std::int32_t>(right)).rank == 0;
   }
   void note_neighbours(std::string_view piece) {
@@ -268,7 +264,7 @@ class bpe {
       if (p != piece.data()) {
         const std::int32_t left_index = small_index(left);
         if (left_index >= 0 && right_index >= 0)
-          small_neighbours_[static_cast<std::size_t>(left_index * small_count + right_index)] = 1;
+          small_neighbours_[small_pair(left_index, right_index)] = 1;
         else
           neighbours_.insert(static_cast<std::int32_t>(left), static_cast<std::int32_t>(here.value), {0, 0});
       }
@@ -288,11 +284,11 @@ class bpe {
   std::uint64_t owner_;
   piece_table whole_;
   code_point_map characters_;
-  std::vector<owned_piece> frozen_;
+  prefix_trie frozen_;
   merge_table merges_;
   merge_table neighbours_;
   std::vector<std::uint8_t> small_neighbours_ =
-      std::vector<std::uint8_t>(static_cast<std::size_t>(small_count) * small_count, 0);
+      std::vector<std::uint8_t>(small_count * small_count, 0);
 };
 
 }  // namespace lodestone::text

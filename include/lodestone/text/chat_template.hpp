@@ -22,6 +22,15 @@ enum class target_choice {
   all_tokens    ///< every token that has a predecessor
 };
 
+[[nodiscard]] constexpr std::string_view to_string(target_choice targets) {
+  switch (targets) {
+    case target_choice::all_answers: return "all-answers";
+    case target_choice::last_answer: return "last-answer";
+    case target_choice::all_tokens: return "all-tokens";
+  }
+  return "?";
+}
+
 /// What marks the end of an answer.
 enum class answer_end {
   token,      ///< the end token follows every answer, as input and as target
@@ -29,6 +38,15 @@ enum class answer_end {
               ///< the original LongAlign code does (pre_tokenize.py, process_file)
   next_token  ///< the first token of the next turn ends an answer (ChatGLM3's <|user|>); the last one gets the end token
 };
+
+[[nodiscard]] constexpr std::string_view to_string(answer_end end) {
+  switch (end) {
+    case answer_end::token: return "token";
+    case answer_end::label_only: return "label-only";
+    case answer_end::next_token: return "next-token";
+  }
+  return "?";
+}
 
 /// The strings of a chat format. Every family is a value of this type, and so is a user's own format.
 ///

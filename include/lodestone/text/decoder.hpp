@@ -9,17 +9,21 @@
 #include <variant>
 #include <vector>
 
+#include <lodestone/core/error.hpp>
 #include <lodestone/text/byte_alphabet.hpp>
 #include <lodestone/text/normalizer.hpp>
 #include <lodestone/text/unicode.hpp>
 
 namespace lodestone::text {
 
-/// The byte that a piece like <0x0A> stands for, or -1.
+/// The byte that a piece like `<0x0A>` stands for, or -1.
 [[nodiscard]] inline int fallback_byte(std::string_view piece) {
   if (piece.size() != 6 || piece.substr(0, 3) != "<0x" || piece[5] != '>') return -1;
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
   };
   const int high = digit(piece[3]);
   const int low = digit(piece[4]);
@@ -32,11 +36,12 @@ struct read_byte_alphabet {
     std::string bytes;
     for (const std::string& piece : pieces)
       if (!byte_alphabet::get().read(piece, bytes)) bytes.append(piece);
-    pieces.assign(1, std::move(bytes));
+    pieces.clear();
+    pieces.push_back(std::move(bytes));
   }
 };
 
-/// <0x00> to <0xFF> become bytes. Bytes that are not UTF-8 stay bytes: nothing is lost.
+/// `<0x00>` to `<0xFF>` become bytes. Bytes that are not UTF-8 stay bytes: nothing is lost.
 struct read_fallback_bytes {
   void operator()(std::vector<std::string>& pieces) const {
     for (std::string& piece : pieces)
@@ -49,7 +54,8 @@ struct fuse_pieces {
   void operator()(std::vector<std::string>& pieces) const {
     std::string all;
     for (const std::string& piece : pieces) all.append(piece);
-    pieces.assign(1, std::move(all));
+    pieces.clear();
+    pieces.push_back(std::move(all));
   }
 };
 
@@ -73,8 +79,8 @@ struct strip_pieces {
       std::string_view rest = piece;
       for (std::size_t i = 0; i < start && rest.substr(0, content.size()) == content; ++i)
         rest.remove_prefix(content.size());
-      for (std::size_t i = 0; i < stop && rest.size() >= content.size() &&
-                              rest.substr(rest.size() - content.size()) == content; ++i)
+      for (std::size_t i = 0;
+           i < stop && rest.size() >= content.size() && rest.substr(rest.size() - content.size()) == content; ++i)
         rest.remove_suffix(content.size());
       piece = std::string(rest);
     }
@@ -88,7 +94,8 @@ struct read_metaspace {
   void operator()(std::vector<std::string>& pieces) const {
     const replace_string drop{replacement, ""};
     const replace_string space{replacement, " "};
-    for (std::size_t i = 0; i < pieces.size(); ++i) pieces[i] = i == 0 && drops_first ? drop(pieces[i]) : space(pieces[i]);
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+      pieces[i] = i == 0 && drops_first ? drop(pieces[i]) : space(pieces[i]);
   }
 };
 
@@ -103,7 +110,18 @@ class decoder {
   void join_closely() { separator_.clear(); }
 
   [[nodiscard]] std::string apply(std::vector<std::string> pieces) const {
-    for (const step& one : steps_) std::visit([&pieces](const auto& decode) { decode(pieces); }, one);
+    const auto size = [&pieces] {
+      std::size_t total = 0;
+      for (const std::string& piece : pieces) total += piece.size();
+      return total;
+    };
+    const std::size_t limit = 65'536 + normalizer::most_growth * size();
+    for (const step& one : steps_) {
+      std::visit([&pieces](const auto& decode) { decode(pieces); }, one);
+      if (size() > limit)
+        throw format_error("the decoder makes " + std::to_string(size()) + " bytes of shorter tokens", "tokenizer file",
+                           "use the published file");
+    }
     std::string text;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       if (i != 0 && steps_.empty()) text.append(separator_);

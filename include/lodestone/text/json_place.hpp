@@ -39,7 +39,7 @@ class json_place {
   }
   /// A member that must be there.
   [[nodiscard]] json_place need(const char* key) const {
-    const json_place member = get(key);
+    json_place member = get(key);
     if (!member.is_present()) member.fail("this key is missing");
     return member;
   }

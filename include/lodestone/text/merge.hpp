@@ -17,7 +17,7 @@ namespace lodestone::text {
 inline constexpr std::size_t merge_limit = 96;
 [[nodiscard]] inline std::size_t merge_word(const merge_table& merges, std::span<std::int32_t> symbols) {
   std::size_t count = symbols.size();
-  std::array<std::uint32_t, merge_limit> ranks;    // of the pair (i, i + 1)
+  std::array<std::uint32_t, merge_limit> ranks;  // of the pair (i, i + 1)
   std::array<std::int32_t, merge_limit> becomes;
   const auto look = [&](std::size_t i) {
     const merge_table::merge found = merges.find(symbols[i], symbols[i + 1]);

@@ -187,6 +187,9 @@ struct spell_bytes {
 /// A sequence of normalizers, applied in order.
 class normalizer {
  public:
+  /// A file whose replacements multiply each other could fill the memory. NFKC grows a text by 11 at most.
+  static constexpr std::size_t most_growth = 64;
+
   using step = std::variant<prepend_text, replace_string, replace_pattern, unicode_form, lowercase, strip_space,
                             strip_accents, spell_bytes, sentencepiece_normalizer>;
 
@@ -195,8 +198,12 @@ class normalizer {
 
   /// The normalized form of `text`, which lies in `storage` or, if nothing was to do, in `text` itself.
   [[nodiscard]] std::string_view apply(std::string_view text, std::string& storage) const {
+    const std::size_t limit = 65'536 + most_growth * text.size();
     for (const step& one : steps_) {
       std::string next = std::visit([text](const auto& rewrite) { return rewrite(text); }, one);
+      if (next.size() > limit)
+        throw format_error("the normalizer makes " + std::to_string(next.size()) + " bytes of a shorter text",
+                           "tokenizer file", "use the published file");
       storage = std::move(next);
       text = storage;
     }

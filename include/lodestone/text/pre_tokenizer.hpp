@@ -140,7 +140,7 @@ struct split_class {
   }
 };
 
-/// \w+|[^\w\s]+, white space removed.
+/// `\w+|[^\w\s]+`, white space removed.
 struct split_words_and_symbols {
   void operator()(std::string_view text, text_range range, std::vector<text_range>& words) const {
     const character::table& classes = character::table::get();
@@ -204,8 +204,7 @@ class pre_tokenizer {
     result.words.clear();
     if (!text.empty()) result.words.push_back({0, text.size()});
     const std::size_t count = steps_.size() - (ends_in_bytes() ? 1 : 0);
-    for (std::size_t i = 0; i < count; ++i)
-      std::visit([&](const auto& one) { run(one, is_start, result); }, steps_[i]);
+    for (std::size_t i = 0; i < count; ++i) std::visit([&](const auto& one) { run(one, is_start, result); }, steps_[i]);
   }
 
  private:
@@ -238,9 +237,8 @@ class pre_tokenizer {
   }
 
   static void run(const spell_words&, bool, split_text& result) {
-    rewrite_words(result, [](std::string_view word, bool, std::string& next) {
-      next.append(byte_alphabet::get().spell(word));
-    });
+    rewrite_words(
+        result, [](std::string_view word, bool, std::string& next) { next.append(byte_alphabet::get().spell(word)); });
   }
 
   static void run(const metaspace& meta, bool is_start, split_text& result) {

@@ -33,9 +33,9 @@ class regex {
     const std::string translated = translate(pattern);
     int code = 0;
     PCRE2_SIZE offset = 0;
-    pcre2_code* compiled =
-        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
+    pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                         PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C,
+                                         &code, &offset, nullptr);
     if (compiled == nullptr)
       throw format_error("the pattern " + std::string(pattern) + " does not compile: " + message(code), where,
                          "see the PCRE2 pattern syntax");
@@ -75,7 +75,7 @@ class regex {
     return reinterpret_cast<const char*>(text);
   }
 
-  /// Spells \s and \S out, everywhere but \S inside a class, where no short form exists.
+  /// Spells `\s` and `\S` out, everywhere but `\S` inside a class, where no short form exists.
   [[nodiscard]] static std::string translate(std::string_view pattern) {
     constexpr std::string_view spaces = R"(\t-\r \x{85}\p{Z})";
     std::string result;

@@ -19,10 +19,11 @@ class word_scanner {
       R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
   /// Llama-3 (and cl100k): any case, one leading non-letter, numbers of at most three digits, line ends kept together.
   static constexpr std::string_view llama3_pattern =
-      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
+      R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   /// Qwen2: as Llama-3, with one digit at a time.
-  static constexpr std::string_view qwen2_pattern =
-      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  static constexpr std::string_view qwen2_pattern = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
+                                                    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
   /// The scanner that equals a pattern, if there is one.
   [[nodiscard]] static std::optional<word_scanner> of(std::string_view pattern) {
@@ -90,9 +91,9 @@ class word_scanner {
     return 0;
   }
 
-  /// The end of the white space that one match takes at p: \s+(?!\S)|\s+, after \s*[\r\n]+ if `lines`.
+  /// The end of the white space that one match takes at p: `\s+(?!\S)|\s+`, after `\s*[\r\n]+` if `lines`.
   [[nodiscard]] static const char* white_space(const cursor& all, const char* p, bool lines) {
-    const char* last = p;       // start of the last space of the run
+    const char* last = p;         // start of the last space of the run
     const char* after = nullptr;  // end of its last line end
     const char* q = p;
     while (q != all.end) {

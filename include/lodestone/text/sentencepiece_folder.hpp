@@ -32,8 +32,8 @@ inline void add_beside(tokenizer_parts& parts, added_token token, std::int64_t i
 ///
 /// "sop" and "eop" are never sought in text: they would be found inside ordinary words.
 inline void add_chatglm(tokenizer_parts& parts, const std::string& where) {
-  constexpr std::array<std::string_view, 9> names{"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop",
-                                                  "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
+  constexpr std::array<std::string_view, 9> names{
+      "[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
   const std::int32_t first = parts.tokens.size();
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::int32_t id = first + static_cast<std::int32_t>(i);

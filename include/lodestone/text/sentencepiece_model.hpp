@@ -52,7 +52,9 @@ struct sentencepiece_model {
           if (spec.field() == 2 && !spec.bytes().empty())
             throw format_error("a denormalizer is not supported", where, "use the tokenizer.json of the model");
     }
-    if (model.pieces.empty()) throw format_error("the SentencePiece model has no pieces", where, "fetch the file again");
+    if (model.pieces.empty())
+      throw format_error("this is not a SentencePiece model: it has no pieces", where,
+                         "a tokenizer.model in another format (tiktoken) needs the model's tokenizer.json");
     return model;
   }
 
@@ -71,7 +73,8 @@ struct sentencepiece_model {
     if (one.type < piece_type::normal || one.type > piece_type::byte)
       throw format_error(place + " has an unknown type", where, "a newer SentencePiece wrote this file");
     if (one.type == piece_type::unused)
-      throw format_error(place + " is of the type UNUSED, which is not supported", where, "use the tokenizer.json of the model");
+      throw format_error(place + " is of the type UNUSED, which is not supported", where,
+                         "use the tokenizer.json of the model");
     pieces.push_back(std::move(one));
   }
 
@@ -85,7 +88,8 @@ struct sentencepiece_model {
     }
     if (type != model_type::unigram && type != model_type::bpe)
       throw format_error("the SentencePiece model type " + std::to_string(static_cast<std::int64_t>(type)) +
-                             " is not supported; Lodestone reads unigram and BPE", where);
+                             " is not supported; Lodestone reads unigram and BPE",
+                         where);
     if (treat_whitespace_as_suffix)
       throw format_error("treat_whitespace_as_suffix is not supported", where, "use the tokenizer.json of the model");
   }
@@ -119,7 +123,8 @@ inline void derive_merges(const sentencepiece_model& model, const token_list& to
     if (one.type != type::normal) continue;
     const std::string_view text = one.text;
     const auto rank = static_cast<std::uint32_t>(
-        std::lower_bound(scores.begin(), scores.end(), one.score, [](float a, float b) { return a > b; }) - scores.begin());
+        std::lower_bound(scores.begin(), scores.end(), one.score, [](float a, float b) { return a > b; }) -
+        scores.begin());
     for (std::size_t cut = decode_utf8(text.data(), text.data() + text.size()).length; cut < text.size();
          cut += decode_utf8(text.data() + cut, text.data() + text.size()).length) {
       const std::int32_t left = normal_id(text.substr(0, cut));
@@ -140,8 +145,11 @@ inline void derive_merges(const sentencepiece_model& model, const token_list& to
   std::array<std::int32_t, 256> byte_ids{};
   byte_ids.fill(-1);
   std::int32_t unknown = -1;
-  sentencepiece_normalizer normal{character_map(model.character_map, where), {}, model.add_dummy_prefix,
-                                  model.remove_extra_whitespaces, model.escape_whitespaces};
+  sentencepiece_normalizer normal{character_map(model.character_map, where),
+                                  {},
+                                  model.add_dummy_prefix,
+                                  model.remove_extra_whitespaces,
+                                  model.escape_whitespaces};
   bpe_parts merging;
   unigram_parts scoring;
   for (std::size_t i = 0; i < model.pieces.size(); ++i) {
@@ -155,12 +163,13 @@ inline void derive_merges(const sentencepiece_model& model, const token_list& to
         break;
       case type::byte: {
         const int byte = fallback_byte(one.text);
-        if (byte < 0) throw format_error("byte piece " + std::to_string(i) + " names no byte", where, "fetch the file again");
+        if (byte < 0)
+          throw format_error("byte piece " + std::to_string(i) + " names no byte", where, "fetch the file again");
         byte_ids[static_cast<std::size_t>(byte)] = id;
         break;
       }
       case type::user_defined:
-        normal.verbatim.push_back(one.text);
+        normal.verbatim.insert(one.text, id);
         merging.frozen.push_back({one.text, id});
         scoring.pieces.push_back({one.text, id, one.score, true});
         break;
@@ -174,10 +183,6 @@ inline void derive_merges(const sentencepiece_model& model, const token_list& to
   if (unknown < 0) throw format_error("no piece is of the type UNKNOWN", where, "fetch the file again");
   if (model.byte_fallback && std::find(byte_ids.begin(), byte_ids.end(), -1) != byte_ids.end())
     throw format_error("byte_fallback is set, but not every byte has a piece", where, "fetch the file again");
-  const auto by_length = [](std::string_view a, std::string_view b) { return a.size() > b.size(); };
-  std::stable_sort(normal.verbatim.begin(), normal.verbatim.end(), by_length);
-  std::stable_sort(merging.frozen.begin(), merging.frozen.end(),
-                   [&](const auto& a, const auto& b) { return by_length(a.text, b.text); });
 
   auto encoder = [&]() -> std::variant<bpe, unigram> {
     if (model.type == sentencepiece_model::model_type::unigram) {

@@ -10,13 +10,14 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/text/prefix_trie.hpp>
 #include <lodestone/text/unicode.hpp>
 
 namespace lodestone::text {
 
 /// A compiled character map (nmt_nfkc and the like): the longest key that starts a text, and what replaces it.
 ///
-/// The form of SentencePiece: the trie's size in bytes (32 bits), the trie, then replacements that end with a zero byte.
+/// The form of SentencePiece: the trie's size in bytes (32 bits), the trie, replacements that end with a zero byte.
 /// The trie is a double array in the layout of Darts: a unit holds label (8 bits), leaf flag, offset (21 bits, scaled
 /// by 256 when bit 9 is set), or, with bit 31 set, a value.
 class character_map {
@@ -74,7 +75,7 @@ struct sentencepiece_normalizer {
   static constexpr std::string_view space_symbol = "\xE2\x96\x81";
 
   character_map characters;
-  std::vector<std::string> verbatim;  ///< user-defined pieces, which no rule touches; longest first
+  prefix_trie verbatim;  ///< user-defined pieces, which no rule touches
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
@@ -84,8 +85,7 @@ struct sentencepiece_normalizer {
     std::string result;
     result.reserve(text.size() + text.size() / 2 + 8);
     const auto next = [&]() -> std::pair<std::size_t, std::string_view> {
-      for (const std::string& piece : verbatim)
-        if (text.substr(0, piece.size()) == piece) return {piece.size(), text.substr(0, piece.size())};
+      if (const auto kept = verbatim.longest(text); kept.length != 0) return {kept.length, text.substr(0, kept.length)};
       if (!characters.empty())
         if (const auto mapped = characters.longest(text); mapped.first != 0) return mapped;
       const std::size_t length = decode_utf8(text.data(), text.data() + text.size()).length;

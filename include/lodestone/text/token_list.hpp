@@ -19,21 +19,25 @@ class token_list {
   /// Adds a token. Throws format_error, with `where`, if the id or the text is taken by another token, or if the id is
   /// negative or so large that the list would be mostly empty. Adding the same token twice is allowed if `repeat`.
   void add(std::string_view text, std::int64_t id, std::string_view where, bool repeat = false) {
-    if (id < 0 || id > 0x7fff'0000) fail("token \"" + shortened(text) + "\" has the impossible id " + std::to_string(id), where);
+    if (id < 0 || id > 0x7fff'0000)
+      fail("token \"" + shortened(text) + "\" has the impossible id " + std::to_string(id), where);
     // A sparse file of a few bytes must not make a table of gigabytes.
     if (static_cast<std::uint64_t>(id) > 4 * (count_ + extra_) + 65'536)
       fail("token \"" + shortened(text) + "\" has the id " + std::to_string(id) + " in a vocabulary of " +
-               std::to_string(count_ + extra_) + " tokens", where);
+               std::to_string(count_ + extra_) + " tokens",
+           where);
     const auto at = static_cast<std::size_t>(id);
-    if (at >= texts_.size()) texts_.resize(at + 1);
-    if (texts_[at].is_used) {
+    if (contains(id)) {
       if (repeat && texts_[at].text == text) return;
       fail("tokens \"" + shortened(texts_[at].text) + "\" and \"" + shortened(text) + "\" share the id " +
-               std::to_string(id), where);
+               std::to_string(id),
+           where);
     }
     if (!ids_.insert(text, static_cast<std::int32_t>(id)))
       fail("token \"" + shortened(text) + "\" has the ids " + std::to_string(ids_.find(text)) + " and " +
-               std::to_string(id), where);
+               std::to_string(id),
+           where);
+    if (at >= texts_.size()) texts_.resize(at + 1);
     texts_[at] = {std::string(text), true};
     ++count_;
   }

@@ -78,7 +78,8 @@ class tokenizer {
     std::vector<std::string> pieces;
     pieces.reserve(ids.size());
     for (const std::int32_t id : ids) {
-      if (id < 0) throw data_error("the token id " + std::to_string(id) + " is negative", "decode", "remove label masks");
+      if (id < 0)
+        throw data_error("the token id " + std::to_string(id) + " is negative", "decode", "remove label masks");
       if (!parts_.tokens.contains(id) || (skip_special && is_special(id))) continue;
       pieces.emplace_back(parts_.tokens.text(id));
     }
@@ -88,7 +89,7 @@ class tokenizer {
   /// The largest id plus one; a model may have more rows.
   [[nodiscard]] std::int32_t vocabulary_size() const { return parts_.tokens.size(); }
 
-  /// The id of a token by its text in the vocabulary file ("<s>", "\u2581the").
+  /// The id of a token by its text in the vocabulary file (`<s>`, or the like).
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const {
     const std::int32_t id = parts_.tokens.id(token);
     return id < 0 ? std::nullopt : std::optional(id);
@@ -97,7 +98,7 @@ class tokenizer {
   /// The text of a token in the vocabulary file; empty for an id that no token has. Valid while this object lives.
   [[nodiscard]] std::string_view token_of(std::int32_t id) const { return parts_.tokens.text(id); }
 
-  /// Whether an id is a special token: control text such as <s>, never part of a document.
+  /// Whether an id is a special token: control text such as `<s>`, never part of a document.
   [[nodiscard]] bool is_special(std::int32_t id) const {
     return id >= 0 && static_cast<std::size_t>(id) < parts_.added.is_special.size() &&
            parts_.added.is_special[static_cast<std::size_t>(id)];

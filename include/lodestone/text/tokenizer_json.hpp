@@ -19,7 +19,7 @@ namespace lodestone::text {
 
 namespace detail {
 
-/// Ids of <0x00> ... <0xFF> in a vocabulary; -1 where there is none.
+/// Ids of `<0x00>` ... `<0xFF>` in a vocabulary; -1 where there is none.
 [[nodiscard]] inline std::array<std::int32_t, 256> fallback_ids(const token_list& tokens) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::array<std::int32_t, 256> ids{};
@@ -31,7 +31,8 @@ namespace detail {
 /// The two sides of a merge: ["a", "b"] or "a b".
 [[nodiscard]] inline std::pair<std::string_view, std::string_view> merge_sides(const json_place& merge) {
   if (merge.value().is_array()) {
-    if (merge.value().size() != 2) merge.fail("a merge names two pieces, this one " + std::to_string(merge.value().size()));
+    if (merge.value().size() != 2)
+      merge.fail("a merge names two pieces, this one " + std::to_string(merge.value().size()));
     return {merge.at(0).text(), merge.at(1).text()};
   }
   const std::string_view both = merge.text();
@@ -84,12 +85,14 @@ namespace detail {
     const auto [left, right] = merge_sides(merges.at(i));
     const auto id_of = [&](std::string_view piece) {
       const std::int32_t id = vocabulary.id(piece);
-      if (id < 0) merges.at(i).fail("the merge names \"" + token_list::shortened(piece) + "\", which is not in the vocabulary");
+      if (id < 0)
+        merges.at(i).fail("the merge names \"" + token_list::shortened(piece) + "\", which is not in the vocabulary");
       return id;
     };
     joined.assign(left).append(right);
     const std::int32_t becomes = id_of(joined);
-    parts.merges.push_back({id_of(left), id_of(right), static_cast<std::uint32_t>(i), becomes, vocabulary.text(becomes)});
+    parts.merges.push_back(
+        {id_of(left), id_of(right), static_cast<std::uint32_t>(i), becomes, vocabulary.text(becomes)});
   }
   return bpe(parts);
 }
@@ -110,8 +113,7 @@ namespace detail {
   const json_place model = root.need("model");
   model.expect_object();
   const std::string type = model.get("type").is_present() ? std::string(model.get("type").text()) : "BPE";
-  if (type != "BPE")
-    model.get("type").fail("the model type " + type + " is not supported; Lodestone reads BPE");
+  if (type != "BPE") model.get("type").fail("the model type " + type + " is not supported; Lodestone reads BPE");
 
   token_list vocabulary;
   const json_place vocab = model.need("vocab");
@@ -124,7 +126,8 @@ namespace detail {
   std::int32_t unknown = -1;
   if (const json_place name = model.get("unk_token"); name.is_present()) {
     unknown = vocabulary.id(name.text());
-    if (unknown < 0) name.fail("the unknown token \"" + token_list::shortened(name.text()) + "\" is not in the vocabulary");
+    if (unknown < 0)
+      name.fail("the unknown token \"" + token_list::shortened(name.text()) + "\" is not in the vocabulary");
   }
 
   normalizer normalize;
@@ -135,8 +138,9 @@ namespace detail {
   detail::read_decoder(root.get("decoder"), decode, 0);
   bpe encoder = detail::read_bpe(model, vocabulary, split.ends_in_bytes(), unknown);
 
-  tokenizer_parts parts{std::move(vocabulary), {}, std::move(normalize), std::move(split), std::move(encoder),
-                        {}, {}, std::move(decode), unknown};
+  tokenizer_parts parts{
+      std::move(vocabulary), {},     std::move(normalize), std::move(split), std::move(encoder), {}, {},
+      std::move(decode),     unknown};
   if (const json_place added = root.get("added_tokens"); added.is_present()) {
     added.expect_array();
     parts.tokens.expect(added.value().size());

@@ -46,9 +46,15 @@ struct json_pattern {
   return {place.need("Regex").text(), true};
 }
 
+/// A text that is put in for something: short, or a file could fill the memory.
+[[nodiscard]] inline std::string read_insertion(const json_place& place) {
+  if (place.text().size() > 64) place.fail("a text of more than 64 bytes to put in is not supported");
+  return std::string(place.text());
+}
+
 [[nodiscard]] inline std::variant<replace_string, replace_pattern> read_replace(const json_place& component) {
   const json_pattern pattern = read_pattern(component.need("pattern"));
-  std::string content(component.need("content").text());
+  std::string content = read_insertion(component.need("content"));
   if (pattern.is_regex) return replace_pattern{regex(pattern.text, component.where()), std::move(content)};
   return replace_string{std::string(pattern.text), std::move(content)};
 }
@@ -59,7 +65,7 @@ inline void read_normalizer(const json_place& component, normalizer& result, int
   if (type == "Sequence") {
     each_member(component, "normalizers", [&](const json_place& one) { read_normalizer(one, result, depth + 1); });
   } else if (type == "Prepend") {
-    result.add(prepend_text{std::string(component.need("prepend").text())});
+    result.add(prepend_text{read_insertion(component.need("prepend"))});
   } else if (type == "Replace") {
     std::visit([&result](auto one) { result.add(std::move(one)); }, read_replace(component));
   } else if (type == "NFC") {
@@ -97,13 +103,17 @@ inline void read_normalizer(const json_place& component, normalizer& result, int
 [[nodiscard]] inline metaspace read_metaspace_settings(const json_place& component) {
   metaspace meta;
   if (const json_place replacement = component.get("replacement"); replacement.is_present())
-    meta.replacement = replacement.text();
+    meta.replacement = read_insertion(replacement);
   if (meta.replacement.empty()) component.fail("the replacement of a Metaspace is empty");
   if (const json_place scheme = component.get("prepend_scheme"); scheme.is_present()) {
-    if (scheme.text() == "always") meta.prepend = metaspace::scheme::always;
-    else if (scheme.text() == "first") meta.prepend = metaspace::scheme::first;
-    else if (scheme.text() == "never") meta.prepend = metaspace::scheme::never;
-    else scheme.fail("the scheme \"" + token_list::shortened(scheme.text()) + "\" is unknown");
+    if (scheme.text() == "always")
+      meta.prepend = metaspace::scheme::always;
+    else if (scheme.text() == "first")
+      meta.prepend = metaspace::scheme::first;
+    else if (scheme.text() == "never")
+      meta.prepend = metaspace::scheme::never;
+    else
+      scheme.fail("the scheme \"" + token_list::shortened(scheme.text()) + "\" is unknown");
   } else if (!component.get("add_prefix_space").flag(true)) {
     meta.prepend = metaspace::scheme::never;
   }
@@ -116,12 +126,13 @@ inline void read_pre_tokenizer(const json_place& component, pre_tokenizer& resul
   const std::string_view type = component_type(component, depth);
   const auto add_regex = [&](std::string_view pattern, split_behavior behavior, bool invert) {
     const auto scanner = word_scanner::of(pattern);
-    if (scanner && behavior == split_behavior::isolated) result.add(split_words{*scanner});
-    else result.add(split_pattern{regex(pattern, component.where()), behavior, invert});
+    if (scanner && behavior == split_behavior::isolated)
+      result.add(split_words{*scanner});
+    else
+      result.add(split_pattern{regex(pattern, component.where()), behavior, invert});
   };
   if (type == "Sequence") {
-    each_member(component, "pretokenizers",
-                [&](const json_place& one) { read_pre_tokenizer(one, result, depth + 1); });
+    each_member(component, "pretokenizers", [&](const json_place& one) { read_pre_tokenizer(one, result, depth + 1); });
   } else if (type == "ByteLevel") {
     if (component.get("add_prefix_space").flag(true)) result.add(prefix_space{});
     if (component.get("use_regex").flag(true)) add_regex(word_scanner::gpt2_pattern, split_behavior::isolated, false);
@@ -130,8 +141,10 @@ inline void read_pre_tokenizer(const json_place& component, pre_tokenizer& resul
     const json_pattern pattern = read_pattern(component.need("pattern"));
     const split_behavior behavior = read_behavior(component.need("behavior"));
     const bool invert = component.get("invert").flag(false);
-    if (pattern.is_regex) add_regex(pattern.text, behavior, invert);
-    else result.add(split_string{std::string(pattern.text), behavior, invert});
+    if (pattern.is_regex)
+      add_regex(pattern.text, behavior, invert);
+    else
+      result.add(split_string{std::string(pattern.text), behavior, invert});
   } else if (type == "Metaspace") {
     result.add(read_metaspace_settings(component));
   } else if (type == "Digits") {
@@ -193,7 +206,8 @@ inline void read_template_ids(const json_place& component, const json_place& ele
   table.expect_array();
   for (std::size_t i = 0; i < table.value().size(); ++i) {
     const std::int64_t id = table.at(i).integer();
-    if (!tokens.contains(id)) table.at(i).fail("the template puts in the id " + std::to_string(id) + ", which is no token");
+    if (!tokens.contains(id))
+      table.at(i).fail("the template puts in the id " + std::to_string(id) + ", which is no token");
     ids.push_back(static_cast<std::int32_t>(id));
   }
 }

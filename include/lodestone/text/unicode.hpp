@@ -33,8 +33,8 @@ struct code_point {
     if (value >= 0x800 && (value < 0xD800 || value > 0xDFFF)) return {value, 3};
   }
   if (first >= 0xF0 && first < 0xF5 && left >= 4 && tail(1) && tail(2) && tail(3)) {
-    const std::uint32_t value = ((first & 0x07U) << 18) | ((byte(1) & 0x3FU) << 12) | ((byte(2) & 0x3FU) << 6) |
-                                (byte(3) & 0x3FU);
+    const std::uint32_t value =
+        ((first & 0x07U) << 18) | ((byte(1) & 0x3FU) << 12) | ((byte(2) & 0x3FU) << 6) | (byte(3) & 0x3FU);
     if (value >= 0x10000 && value <= 0x10FFFF) return {value, 4};
   }
   return {not_utf8, 1};
@@ -72,13 +72,13 @@ inline void append_utf8(std::string& text, char32_t value) {
 
 /// Classes of a character, as a set of bits.
 namespace character {
-inline constexpr std::uint8_t letter = 1;        ///< \p{L}
-inline constexpr std::uint8_t number = 2;        ///< \p{N}
+inline constexpr std::uint8_t letter = 1;        ///< general category L
+inline constexpr std::uint8_t number = 2;        ///< general category N
 inline constexpr std::uint8_t space = 4;         ///< Unicode White_Space
-inline constexpr std::uint8_t newline = 8;       ///< \r or \n
-inline constexpr std::uint8_t punctuation = 16;  ///< \p{P} or ASCII punctuation
-inline constexpr std::uint8_t mark = 32;         ///< \p{M}
-inline constexpr std::uint8_t word = 64;         ///< \w of UTS 18: Alphabetic, marks, decimal numbers, connectors, joiners
+inline constexpr std::uint8_t newline = 8;       ///< carriage return or line feed
+inline constexpr std::uint8_t punctuation = 16;  ///< general category P, or ASCII punctuation
+inline constexpr std::uint8_t mark = 32;         ///< general category M
+inline constexpr std::uint8_t word = 64;  ///< of UTS 18: Alphabetic, marks, decimal numbers, connectors, joiners
 
 /// The bits of one code point, from the tables of utf8proc.
 [[nodiscard]] inline std::uint8_t look_up(char32_t value) {
@@ -89,15 +89,27 @@ inline constexpr std::uint8_t word = 64;         ///< \w of UTS 18: Alphabetic, 
                         (value >= 0x1F150 && value <= 0x1F169) || (value >= 0x1F170 && value <= 0x1F189);
   if (enclosed || value == 0x200C || value == 0x200D) return word;
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(value))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO: return letter | word;
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: return number | word;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL: return number | word;
     case UTF8PROC_CATEGORY_NO: return number;
-    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME: return mark | word;
-    case UTF8PROC_CATEGORY_ZS: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: return space;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME: return mark | word;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP: return space;
     case UTF8PROC_CATEGORY_PC: return punctuation | word;
-    case UTF8PROC_CATEGORY_PD: case UTF8PROC_CATEGORY_PS: case UTF8PROC_CATEGORY_PE: case UTF8PROC_CATEGORY_PI:
-    case UTF8PROC_CATEGORY_PF: case UTF8PROC_CATEGORY_PO: return punctuation;
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO: return punctuation;
     default: return value > 32 && value < 127 ? punctuation : std::uint8_t{0};  // ASCII $ + < = > ^ ` | ~ are symbols
   }
 }

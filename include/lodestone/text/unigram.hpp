@@ -21,7 +21,7 @@ struct unigram_parts {
   struct piece {
     std::string_view text;
     std::int32_t id = -1;
-    double score = 0;          ///< log-probability
+    double score = 0;              ///< log-probability
     bool is_user_defined = false;  ///< found wherever it occurs, whatever its score
   };
   std::vector<piece> pieces;
@@ -36,21 +36,20 @@ class unigram {
  public:
   explicit unigram(const unigram_parts& parts)
       : unknown_(parts.unknown), fuse_unknown_(parts.fuse_unknown), byte_ids_(parts.byte_ids) {
-    byte_fallback_ = parts.byte_fallback &&
-                     std::none_of(byte_ids_.begin(), byte_ids_.end(), [](std::int32_t id) { return id < 0; });
+    byte_fallback_ =
+        parts.byte_fallback && std::none_of(byte_ids_.begin(), byte_ids_.end(), [](std::int32_t id) { return id < 0; });
     double lowest = std::numeric_limits<double>::infinity();
-    double highest = -std::numeric_limits<double>::infinity();
+    double highest = 0;  // of log-probabilities: SentencePiece starts from FLT_MIN, so that this is its bound too
     for (const unigram_parts::piece& one : parts.pieces) {
       if (one.is_user_defined) continue;
       lowest = std::min(lowest, one.score);
       highest = std::max(highest, one.score);
     }
-    if (lowest > highest) lowest = highest = 0;
+    if (lowest == std::numeric_limits<double>::infinity()) lowest = 0;
     unknown_score_ = lowest - 10.0;  // kUnkPenalty of SentencePiece
     for (const unigram_parts::piece& one : parts.pieces) {
-      // A user-defined piece beats every segmentation of its characters: the bonus of SentencePiece.
-      const double score =
-          one.is_user_defined ? static_cast<double>(one.text.size()) * highest - 0.1 : one.score;
+      // A user-defined piece beats nearly every segmentation of its characters: the bonus of SentencePiece.
+      const double score = one.is_user_defined ? static_cast<double>(one.text.size()) * highest - 0.1 : one.score;
       if (!pieces_.insert(one.text, static_cast<std::int32_t>(entries_.size()))) continue;
       entries_.push_back({one.id, static_cast<float>(score)});
       add_path(one.text);

@@ -1,0 +1,178 @@
+// sft: supervised fine-tuning, assembled from the library's parts.
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <lodestone/attention/blocked.hpp>
+#include <lodestone/checkpoint/weights.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/dist/threads.hpp>
+#include <lodestone/host/backend.hpp>
+#include <lodestone/model/llama.hpp>
+#include <lodestone/position/contiguous.hpp>
+#include <lodestone/train/checkpoints.hpp>
+#include <lodestone/train/loop.hpp>
+#include <lodestone/train/program.hpp>
+#include <lodestone/train/recorders/html_recorder.hpp>
+#include <lodestone/train/recorders/jsonl.hpp>
+#include <lodestone/train/recorders/progress.hpp>
+#include <lodestone/train/recorders/tensorboard.hpp>
+#include <lodestone/train/run_folder.hpp>
+#include <lodestone/train/signals.hpp>
+
+#include "commands.hpp"
+#include "data_parts.hpp"
+#include "program_parts.hpp"
+
+namespace lodestone_cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The checkpoint to go on from; nullopt begins anew.
+std::optional<fs::path> find_checkpoint(const settings& s, const lodestone::run_folder& folder) {
+  if (s.resume == "never") return std::nullopt;
+  if (s.resume != "auto") {
+    if (!fs::is_directory(s.resume))
+      throw lodestone::config_error("no such checkpoint", s.resume, "give resume = auto, never, or a folder step_...");
+    return fs::path(s.resume);
+  }
+  std::vector<lodestone::skipped_state> damaged;
+  const std::optional<fs::path> newest = lodestone::latest_training_state(folder.checkpoints(), &damaged);
+  for (const lodestone::skipped_state& one : damaged)
+    note("warning: the checkpoint " + one.folder.string() + " is damaged and passed over: " + one.reason);
+  return newest;
+}
+
+lodestone::recorder_list make_recorders(const settings& s, const lodestone::run_folder& folder) {
+  lodestone::recorder_list recorders;
+  if (s.progress) recorders.add(lodestone::progress_recorder());
+  if (s.metrics) recorders.add(lodestone::jsonl_recorder(folder.metrics()));
+  if (s.tensorboard) recorders.add(lodestone::tensorboard_recorder(folder.tensorboard()));
+  if (s.report) recorders.add(lodestone::html_recorder(folder.report(), folder.metrics()));
+  return recorders;
+}
+
+/// The element type of the written model.
+lodestone::dtype export_type(const settings& s) {
+  using lodestone::dtype;
+  if (s.export_dtype != "same")
+    return detail::pick<dtype>(s.export_dtype,
+                               {{"f32", dtype::f32}, {"bf16", dtype::bf16}, {"f16", dtype::f16}, {"f64", dtype::f64}},
+                               "export_dtype");
+  const lodestone::tensor_source source(s.model);
+  std::set<dtype> types;
+  for (const std::string& name : source.names()) types.insert(source.at(name).type);
+  return types.size() == 1 ? *types.begin() : dtype::f32;  // mixed: nothing may be lost
+}
+
+lodestone::train::loop_options make_loop_options(const settings& s) {
+  lodestone::train::loop_options options;
+  fs::path model = s.model;
+  if (!model.has_filename()) model = model.parent_path();
+  options.title = "Fine-tuning of " + model.filename().string();
+  options.epochs = s.epochs;
+  options.max_steps = s.max_steps;
+  options.seed = static_cast<std::uint64_t>(s.seed);
+  options.evaluate_every = s.evaluate_every;
+  options.save_every = s.save_every;
+  options.position_bucket = s.position_bucket;
+  options.pack_capacity = capacity(s, s.batching);
+  options.rehearse = s.rehearse;
+  options.settings = to_pairs(s);
+  return options;
+}
+
+/// One rank of a run. Returns the outcome, the same on every rank.
+template <class T>
+lodestone::run_finished train_rank(const settings& s, const lodestone::model_config& config, const any_store& examples,
+                                   const any_store& held_out, const lodestone::run_folder& folder,
+                                   const std::optional<fs::path>& checkpoint, lodestone::recorder_list& recorders,
+                                   const lodestone::stop_signals& signals,
+                                   const std::shared_ptr<lodestone::thread_pool>& pool,
+                                   lodestone::dist::threads::communicator& group) {
+  using backend = lodestone::host<T>;
+  namespace parameters = lodestone::parameters;
+  parameters::replicated<backend> weights(config, std::make_unique<backend>(pool), parameters::purpose::training,
+                                          lodestone::dist::any_communicator(group));
+  lodestone::train::progress at;
+  if (checkpoint)
+    at = lodestone::train::read_state(weights, lodestone::training_state(*checkpoint));
+  else
+    parameters::load_weights(weights, lodestone::tensor_source(s.model));
+  if (group.rank() == 0 && checkpoint) folder.forget_after(at.step);
+
+  auto program = lodestone::program{
+      lodestone::llama<backend, lodestone::blocked_attention>{config, weights},
+      make_loss(s),
+      make_batching(s, s.batching),
+      lodestone::position::contiguous{},
+      make_activations(s),
+      make_optimizer(s),
+      group};
+  program.set_assemble_options(make_assemble_options(s));
+  const std::int64_t keep = s.keep_last == 0 ? std::numeric_limits<std::int64_t>::max() : s.keep_last;
+  lodestone::train::checkpoints saver(weights, folder.checkpoints(), lodestone::dist::any_communicator(group), keep,
+                                      s.keep_best, {{"settings", to_toml(s)}});
+  const auto stop = [&] { return signals.requested(); };
+  const lodestone::run_finished done = lodestone::train::run(program, examples, held_out, make_loop_options(s),
+                                                             recorders, saver, stop, at);
+  if (done.outcome == lodestone::run_outcome::completed && group.rank() == 0)
+    parameters::save_folder(weights, folder.model(), s.model,
+                            {.type = export_type(s), .existing = lodestone::existing_folder::replace});
+  return done;
+}
+
+template <class T>
+int sft(const settings& s) {
+  const lodestone::model_config config =
+      lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
+  static_cast<void>(make_optimizer(s));  // faults in the settings show before the data are read
+  const auto pool = std::make_shared<lodestone::thread_pool>(thread_count(s));
+  any_store examples, held_out;
+  {
+    const text_parts text(s, s.end_of_text);
+    examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data");
+    if (!s.held_out.empty()) held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out");
+  }
+  const lodestone::run_folder folder(
+      s.output, s.resume == "never" ? lodestone::resume_from::never : lodestone::resume_from::automatic);
+  const std::optional<fs::path> checkpoint = find_checkpoint(s, folder);
+  if (checkpoint) note("resuming from " + checkpoint->string());
+  save_settings(s, folder.settings());
+
+  lodestone::recorder_list recorders = make_recorders(s, folder);
+  const lodestone::stop_signals signals;
+  lodestone::run_finished done;
+  try {
+    lodestone::dist::threads::run(static_cast<int>(s.ranks), [&](lodestone::dist::threads::communicator& group) {
+      const lodestone::run_finished own = train_rank<T>(s, config, examples, held_out, folder, checkpoint, recorders,
+                                                        signals, pool, group);
+      if (group.rank() == 0) done = own;
+    });
+  } catch (const std::exception& failed) {
+    try {
+      recorders.record(lodestone::run_finished{.outcome = lodestone::run_outcome::failed, .text = failed.what()});
+    } catch (...) {  // the first failure is the one to report
+    }
+    throw;
+  }
+  if (done.outcome == lodestone::run_outcome::interrupted) {
+    note("continue with the same command, or: lodestone sft --config " + folder.settings().string());
+    return success;
+  }
+  print(folder.model().string() + "\n");
+  return success;
+}
+
+}  // namespace
+
+int run_sft(const settings& s) { return s.dtype == "f64" ? sft<double>(s) : sft<float>(s); }
+
+}  // namespace lodestone_cli
