@@ -48,8 +48,7 @@ for program in build/fuzz/bin/tests/fuzz_*; do
 done
 
 say "Documentation"
-mkdir -p build/doxygen
-doxygen docs/Doxyfile
+bash tests/support/documentation.sh
 
 say "clang-tidy"
 bash tests/support/tidy.sh

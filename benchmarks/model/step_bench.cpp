@@ -51,7 +51,8 @@ class documents {
     random_stream random(1, random_purpose::user);
     for (const std::int64_t length : lengths_) {
       auto& tokens = tokens_.emplace_back(static_cast<std::size_t>(length));
-      for (auto& token : tokens) token = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocabulary)));
+      const auto bound = static_cast<std::uint64_t>(vocabulary);
+      for (auto& token : tokens) token = static_cast<std::int32_t>(random.below(bound));
       auto& labels = labels_.emplace_back(tokens.begin() + 1, tokens.end());
       labels.push_back(no_label);
       weights_.emplace_back(tokens.size(), 1.0F).back() = 0.0F;
@@ -63,7 +64,9 @@ class documents {
     const auto at = static_cast<std::size_t>(i);
     return {tokens_[at], labels_[at], weights_[at], 1.0, i};
   }
-  [[nodiscard]] std::int64_t tokens() const { return std::accumulate(lengths_.begin(), lengths_.end(), std::int64_t{0}); }
+  [[nodiscard]] std::int64_t tokens() const {
+    return std::accumulate(lengths_.begin(), lengths_.end(), std::int64_t{0});
+  }
 
  private:
   std::vector<std::int64_t> lengths_;

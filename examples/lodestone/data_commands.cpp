@@ -171,7 +171,7 @@ int run_plan(const settings& s) {
   out += "memory of one rank on this backend (" + s.dtype + ", activations " + s.activations + ")\n";
   out += row("weights", bytes(need.weight_bytes));
   out += row("gradients and optimiser state", bytes(need.training_bytes));
-  out += row("activations, largest micro-batch (" + format_count(batch_tokens) + " tokens)", bytes(need.activation_bytes));
+  out += row("activations of " + format_count(batch_tokens) + " tokens", bytes(need.activation_bytes));
   out += row("together", bytes(need.total_bytes()));
   const double epochs = static_cast<double>(s.epochs);
   out += "work of the run\n";

@@ -109,6 +109,10 @@ std::string grouped(std::int64_t value) {
 // A TOML float must not look like an integer.
 std::string real(double value) {
   std::string text = lodestone::format_exact(value);
+  if (std::abs(value) >= 1e-3 && std::abs(value) < 1e15) {  // 100000.0 rather than 1e+05
+    char digits[64];
+    text.assign(digits, std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed).ptr);
+  }
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
 }

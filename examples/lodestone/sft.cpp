@@ -50,8 +50,21 @@ std::optional<fs::path> find_checkpoint(const settings& s, const lodestone::run_
   return newest;
 }
 
-lodestone::recorder_list make_recorders(const settings& s, const lodestone::run_folder& folder) {
+/// Writes the settings when the run really begins: a run that is refused changes nothing in the folder.
+struct start_recorder {
+  const settings* values = nullptr;
+  const lodestone::run_folder* folder = nullptr;
+  bool* has_started = nullptr;
+  void record(const lodestone::run_started& event) {
+    save_settings(*values, folder->settings());
+    if (event.resumed_step > 0) folder->forget_after(event.resumed_step);
+    *has_started = true;
+  }
+};
+
+lodestone::recorder_list make_recorders(const settings& s, const lodestone::run_folder& folder, bool& has_started) {
   lodestone::recorder_list recorders;
+  recorders.add(start_recorder{&s, &folder, &has_started});
   if (s.progress) recorders.add(lodestone::progress_recorder());
   if (s.metrics) recorders.add(lodestone::jsonl_recorder(folder.metrics()));
   if (s.tensorboard) recorders.add(lodestone::tensorboard_recorder(folder.tensorboard()));
@@ -106,8 +119,6 @@ lodestone::run_finished train_rank(const settings& s, const lodestone::model_con
     at = lodestone::train::read_state(weights, lodestone::training_state(*checkpoint));
   else
     parameters::load_weights(weights, lodestone::tensor_source(s.model));
-  if (group.rank() == 0 && checkpoint) folder.forget_after(at.step);
-
   auto program = lodestone::program{
       lodestone::llama<backend, lodestone::blocked_attention>{config, weights},
       make_loss(s),
@@ -145,9 +156,9 @@ int sft(const settings& s) {
       s.output, s.resume == "never" ? lodestone::resume_from::never : lodestone::resume_from::automatic);
   const std::optional<fs::path> checkpoint = find_checkpoint(s, folder);
   if (checkpoint) note("resuming from " + checkpoint->string());
-  save_settings(s, folder.settings());
 
-  lodestone::recorder_list recorders = make_recorders(s, folder);
+  bool has_started = false;
+  lodestone::recorder_list recorders = make_recorders(s, folder, has_started);
   const lodestone::stop_signals signals;
   lodestone::run_finished done;
   try {
@@ -158,7 +169,8 @@ int sft(const settings& s) {
     });
   } catch (const std::exception& failed) {
     try {
-      recorders.record(lodestone::run_finished{.outcome = lodestone::run_outcome::failed, .text = failed.what()});
+      if (has_started)
+        recorders.record(lodestone::run_finished{.outcome = lodestone::run_outcome::failed, .text = failed.what()});
     } catch (...) {  // the first failure is the one to report
     }
     throw;

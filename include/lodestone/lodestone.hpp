@@ -117,6 +117,7 @@
 #include <lodestone/checkpoint/zip.hpp>
 
 #include <lodestone/host/attention.hpp>
+#include <lodestone/host/attention_tiles.hpp>
 #include <lodestone/host/backend.hpp>
 #include <lodestone/host/elementwise.hpp>
 #include <lodestone/host/exponential.hpp>
@@ -125,6 +126,7 @@
 #include <lodestone/host/normalise.hpp>
 #include <lodestone/host/optimise.hpp>
 #include <lodestone/host/rope.hpp>
+#include <lodestone/host/simd.hpp>
 #include <lodestone/host/tile_product.hpp>
 #include <lodestone/host/tiles.hpp>
 
@@ -151,3 +153,46 @@
 #include <lodestone/train/step.hpp>
 
 #include <lodestone/generate/greedy.hpp>
+
+/// Lodestone: everything that users name stands here or in a namespace below.
+namespace lodestone {}
+/// Activation policies: what is kept, recomputed or moved between forward and backward.
+namespace lodestone::activations {}
+/// Batching strategies, plans, and their assembly into streams.
+namespace lodestone::batching {}
+/// Which tensors weight decay applies to.
+namespace lodestone::decay {}
+/// Communicators.
+namespace lodestone::dist {}
+/// Ranks as threads of one process.
+namespace lodestone::dist::threads {}
+/// The published chat formats.
+namespace lodestone::families {}
+/// Generating text.
+namespace lodestone::generate {}
+/// Losses.
+namespace lodestone::loss {}
+/// The operations of the host backend, as free functions over views.
+namespace lodestone::on_host {}
+/// Attention on the host: tiles of scores.
+namespace lodestone::on_host::attention {}
+/// Optimisers, schedules, clipping.
+namespace lodestone::optim {}
+/// Where weights, gradients and optimiser state live.
+namespace lodestone::parameters {}
+/// PyTorch's pickled checkpoints, read without running code.
+namespace lodestone::pickle {}
+/// SVG plots of the HTML report.
+namespace lodestone::plot {}
+/// Position policies.
+namespace lodestone::position {}
+/// Projections of a layer.
+namespace lodestone::projections {}
+/// Files of tensors.
+namespace lodestone::safetensors {}
+/// Parts of tokenizers.
+namespace lodestone::text {}
+/// Steps, loops and checkpoints of a training run.
+namespace lodestone::train {}
+/// Zip archives.
+namespace lodestone::zip {}

@@ -9,6 +9,7 @@
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/attention/reference.hpp>
 #include <lodestone/host/attention.hpp>
+#include <lodestone/host/attention_tiles.hpp>
 
 #include "../host/matrices.hpp"
 

@@ -46,5 +46,10 @@ case $way in
       "$folder/$example"
     done
     ;;
+  header_only)
+    # A whole training program from the headers alone; everywhere else tests and examples link lodestone::compiled.
+    (cd "$folder" && "$compiler" -std=c++20 -O1 -I "$source/include" -isystem /usr/include/eigen3 \
+      "$source/examples/05_train.cpp" -o train -lpcre2-8 -lutf8proc -pthread && ./train "$source/examples/data")
+    ;;
   *) echo "unknown way $way"; exit 1 ;;
 esac

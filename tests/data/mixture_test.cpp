@@ -29,9 +29,9 @@ BOOST_AUTO_TEST_CASE(counts_and_weights) {
   const std::vector<mixture_part> weighted{{10, {}, 1.0}, {60, {}, 3.0}, {9, {}, 0.0}};
   BOOST_TEST(mixture_counts(weighted) == (counts{10, 30, 0}));
   BOOST_TEST(mixture_counts(weighted, 400) == (counts{100, 300, 0}));
-  // Thirds and other fractions that binary cannot hold lose nothing.
-  const std::vector<mixture_part> thirds{{3, {}, 0.1}, {1000, {}, 0.3}};
-  BOOST_TEST(mixture_counts(thirds) == (counts{3, 9}));
+  // Fractions that binary cannot hold lose nothing.
+  const std::vector<mixture_part> fractions{{3, {}, 0.7}, {1000, {}, 1.4}};  // 3 / 0.7 * 0.7 < 3
+  BOOST_TEST(mixture_counts(fractions) == (counts{3, 6}));
 }
 
 BOOST_AUTO_TEST_CASE(contradictions) {

@@ -81,8 +81,8 @@ std::string fault(const training_record& record, const example_options& options)
 BOOST_AUTO_TEST_SUITE(data_over_long)
 
 BOOST_AUTO_TEST_CASE(error_and_drop) {
-  BOOST_TEST(fault(document("ABCDEFGH"), limit(8, over_long::error)).rfind(
-                 "data.jsonl:3: the example has 9 tokens, the limit is 8", 0) == 0U);
+  BOOST_TEST(fault(document("ABCDEFGH"), limit(8, over_long::error))
+                 .rfind("data.jsonl:3: the example has 9 tokens, the limit is 8", 0) == 0U);
   BOOST_TEST(build(document("ABCDEFG"), limit(8, over_long::error)).examples.size() == 1U);  // exactly full is allowed
   const outcome dropped = build(document("ABCDEFGH"), limit(8, over_long::drop));
   BOOST_TEST(dropped.examples.empty());
@@ -121,8 +121,7 @@ BOOST_AUTO_TEST_CASE(split_documents_train_every_target_once) {
 
 BOOST_AUTO_TEST_CASE(answers_survive_truncation) {
   const std::string document_text(100, 'D');
-  const training_record record =
-      talk({{chat_role::user, document_text + "\nwhy?"}, {chat_role::assistant, "because"}});
+  const training_record record = talk({{chat_role::user, document_text + "\nwhy?"}, {chat_role::assistant, "because"}});
   // <s>[INST] ... [/INST]because</s>: 1 + 6 + question + 7 + 7 + 1 tokens.
   for (const over_long side : {over_long::truncate_left, over_long::truncate_right, over_long::truncate_middle}) {
     const outcome result = build(record, limit(60, side));
@@ -212,8 +211,8 @@ BOOST_AUTO_TEST_CASE(settings_that_cannot_work) {
 }
 
 BOOST_AUTO_TEST_CASE(empty_and_masked_answers) {
-  const training_record half = talk({{chat_role::user, "q"}, {chat_role::assistant, " \n"}, {chat_role::user, "r"},
-                                     {chat_role::assistant, "A"}});
+  const training_record half = talk(
+      {{chat_role::user, "q"}, {chat_role::assistant, " \n"}, {chat_role::user, "r"}, {chat_role::assistant, "A"}});
   BOOST_TEST(build(half, {}).counts.empty_answers == 1);
   BOOST_TEST(targets(build(half, {}).examples.at(0)) == "A</s>");
   example_options strict;

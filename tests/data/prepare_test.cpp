@@ -62,7 +62,8 @@ BOOST_AUTO_TEST_CASE(input_order_and_equal_bytes_on_any_number_of_threads) {
   std::string first;
   for (const int threads : {1, 2, 3, 5}) {
     thread_pool pool(threads);
-    const data_summary summary = prepare_store(folder / "out", std::vector<data_source>{{folder / "in"}}, encoder(), {}, pool, true);
+    const std::vector<data_source> sources{{folder / "in"}};
+    const data_summary summary = prepare_store(folder / "out", sources, encoder(), {}, pool, true);
     BOOST_TEST(summary.records == 9002);
     BOOST_TEST(summary.examples == 9002);
     BOOST_TEST(summary.documents == 1);
@@ -92,7 +93,8 @@ BOOST_AUTO_TEST_CASE(the_first_fault_of_the_input_is_reported) {
   lines += "{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}]}\n" + chat_lines(20) + "broken\n\xFF\n";
   write_file(folder / "x.jsonl", lines);
   for (const int threads : {1, 2, 3}) {
-    BOOST_TEST(fault({{folder / "x.jsonl"}}, {}, threads).rfind(path + ":401: message 1: unknown role 'tool'", 0) == 0U);
+    const std::string message = fault({{folder / "x.jsonl"}}, {}, threads);
+    BOOST_TEST(message.rfind(path + ":401: message 1: unknown role 'tool'", 0) == 0U);
   }
   prepare_options skip;
   skip.example.faults = fault_policy::skip;
@@ -136,7 +138,8 @@ BOOST_AUTO_TEST_CASE(mixtures) {
     options.seed = seed;
     options.mixture_total = total;
     in_memory_store store;
-    const data_summary summary = prepare(std::vector<data_source>{std::move(a), std::move(b)}, encoder(), options, store, pool);
+    const std::vector<data_source> sources{std::move(a), std::move(b)};
+    const data_summary summary = prepare(sources, encoder(), options, store, pool);
     BOOST_TEST(summary.examples == store.size());
     std::vector<std::string> texts;
     for (std::int64_t i = 0; i < store.size(); ++i) texts.push_back(spell(store, i));

@@ -67,8 +67,8 @@ BOOST_AUTO_TEST_CASE(conversations) {
 BOOST_AUTO_TEST_CASE(alpaca_and_prompt_and_text) {
   BOOST_TEST(talk(read(R"({"instruction": "i", "input": "", "output": "o", "file": "paper.pdf"})")) ==
              "user:i|assistant:o");  // LongAlpaca
-  BOOST_TEST(talk(read(R"({"instruction": "i", "input": "n", "output": "o", "system": "S", "history": [["q", "a"]]})")) ==
-             "system:S|user:q|assistant:a|user:i\nn|assistant:o");
+  BOOST_TEST(talk(read(R"({"instruction": "i", "input": "n", "output": "o", "system": "S",
+                           "history": [["q", "a"]]})")) == "system:S|user:q|assistant:a|user:i\nn|assistant:o");
   BOOST_TEST(talk(read(R"({"prompt": "p", "completion": "c"})")) == "user:p|assistant:c");
   BOOST_TEST(talk(read(R"({"prompt": [{"role": "user", "content": "p"}], "response": "r"})")) == "user:p|assistant:r");
   const training_record document = read(R"({"text": "once\nupon", "weight": 0})");
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(turns_in_order) {
   const training_record joined = read(twice, {.join_turns = true});
   BOOST_TEST(talk(joined) == "user:q\n\nr|assistant:a");
   BOOST_TEST(joined.joined_turns == 1);
-  BOOST_TEST(begins(fault(R"({"messages": [{"role": "assistant", "content": "a", "weight": 1}, {"role": "user", "content": "q"},
+  BOOST_TEST(begins(fault(R"({"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "q"},
              {"role": "assistant", "content": "a", "weight": 1}, {"role": "assistant", "content": "b"}]})",
                           {.join_turns = true}),
                     "message 4: turns with different weights"));
@@ -125,9 +125,16 @@ BOOST_AUTO_TEST_CASE(turns_in_order) {
 }
 
 BOOST_AUTO_TEST_CASE(zero_width_characters) {
-  const std::string text = "{\"messages\": [{\"role\": \"user\", \"content\": \"q\xE2\x80\x8B\"}, "
-                           "{\"role\": \"assistant\", \"content\": \"\xEF\xBB\xBF" "a\\u200bb\\u200cc\\u200d\xE2\x80\x8E\"}]}";
-  BOOST_TEST(talk(read(text)) == "user:q\xE2\x80\x8B|assistant:\xEF\xBB\xBF" "a\xE2\x80\x8B" "b\xE2\x80\x8C" "c\xE2\x80\x8D\xE2\x80\x8E");
+  const std::string text =
+      "{\"messages\": [{\"role\": \"user\", \"content\": \"q\xE2\x80\x8B\"}, "
+      "{\"role\": \"assistant\", \"content\": "
+      "\"\xEF\xBB\xBF"
+      "a\\u200bb\\u200cc\\u200d\xE2\x80\x8E\"}]}";
+  BOOST_TEST(talk(read(text)) ==
+             "user:q\xE2\x80\x8B|assistant:\xEF\xBB\xBF"
+             "a\xE2\x80\x8B"
+             "b\xE2\x80\x8C"
+             "c\xE2\x80\x8D\xE2\x80\x8E");
   // U+200E is no zero-width joiner or space: it stays, and so does everything in a question.
   BOOST_TEST(talk(read(text, {.strip_zero_width = true})) == "user:q\xE2\x80\x8B|assistant:abc\xE2\x80\x8E");
 }
@@ -153,7 +160,8 @@ BOOST_AUTO_TEST_CASE(faults_name_the_line) {
   BOOST_TEST(fault("{\n\"text\":\n oops}").rfind("data.jsonl:19: invalid JSON at column 2", 0) == 0U);
   // Depth costs no stack.
   BOOST_TEST(begins(fault(std::string(1'000'000, '[')), "invalid JSON"));
-  BOOST_TEST(begins(fault("{\"x\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}"), "the record has none"));
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  BOOST_TEST(begins(fault("{\"x\":" + deep + "}"), "the record has none"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(files_that_are_no_store) {
     out.commit();
     return refusal([&] { const token_store opened(folder / "x"); });
   };
-  const auto says = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
+  const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
   BOOST_TEST(store({0, 2, 6}, 6, token_store_format) == "(no error)");
   BOOST_TEST(says(store({0, 2, 6}, 6, "something else"), "not a token store; make one with"));
   BOOST_TEST(says(store({1, 2, 6}, 6, token_store_format), "tensor 'offsets': does not begin with 0"));

@@ -1,4 +1,4 @@
-// Arbitrary template strings and messages: the laws of rendering and encoding hold, or an error of the library says why.
+// Arbitrary template strings and messages: the laws of rendering and encoding hold, or an error says why not.
 //
 // The input is split at bytes 0xFF (which UTF-8 never holds): the strings of the template, then the messages.
 #include <algorithm>
@@ -57,7 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const chat_encoder encoder(*tokenizer, form, options);
       encoding_report report;
       const encoded_sequence example = encoder.encode(messages, "fuzz:1", &report);
-      if (example.labels.size() != example.tokens.size() || example.weights.size() != example.tokens.size()) std::abort();
+      if (example.labels.size() != example.tokens.size()) std::abort();
+      if (example.weights.size() != example.tokens.size()) std::abort();
       for (std::size_t r = 0; r < example.tokens.size(); ++r) {
         if ((example.labels[r] == no_label) != (example.weights[r] == 0.0F)) std::abort();
         if (example.tokens[r] < 0 || example.tokens[r] >= tokenizer->vocabulary_size()) std::abort();

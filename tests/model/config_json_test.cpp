@@ -270,6 +270,12 @@ BOOST_AUTO_TEST_CASE(a_new_base_is_written_in_the_folders_spelling) {
 
   const json ratio = edit(chatglm());
   BOOST_TEST(ratio["rope_ratio"] == 200);
+  for (double base = 10'000.0; base < 40'000.0; base += 7.0) {  // ratios that are no round numbers
+    const model_config plain = parse(chatglm());
+    const model_config now = lodestone::with_rope_override(plain, {.base = base});
+    BOOST_TEST(now.rope.base == base, boost::test_tools::tolerance(1e-15));
+    BOOST_TEST((parse_model_config(lodestone::edited_model_config(chatglm().dump(), now)) == now));
+  }
   BOOST_TEST(ratio["seq_length"] == 65536);
   BOOST_TEST(!ratio.contains("rope_theta"));
 }
@@ -295,6 +301,16 @@ BOOST_AUTO_TEST_CASE(every_scaling_survives_every_form) {
           BOOST_TEST(lodestone::edited_model_config(edited, now) == edited);
         }
       }
+}
+
+// Where the file leaves the original length to max_position_embeddings, a wider window must not stretch it too.
+BOOST_AUTO_TEST_CASE(an_implied_original_length_is_written_down) {
+  const std::string text = with(llama(), "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}).dump();
+  const model_config now = lodestone::with_rope_override(parse_model_config(text), {.max_positions = 65536});
+  BOOST_TEST(now.rope.original_max_positions == 2048);
+  const std::string edited = lodestone::edited_model_config(text, now);
+  BOOST_TEST((parse_model_config(edited) == now));
+  BOOST_TEST(json::parse(edited)["rope_scaling"]["original_max_position_embeddings"] == 2048);
 }
 
 BOOST_AUTO_TEST_CASE(overrides_that_cannot_be_are_refused) {

@@ -15,6 +15,7 @@
 
 #include <lodestone/activations/table.hpp>
 #include <lodestone/attention/blocked.hpp>
+#include <lodestone/generate/greedy.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/text/tokenizer.hpp>
 
@@ -43,30 +44,6 @@ std::vector<nlohmann::json> json_lines(const std::string& name) {
 }
 
 using ids_type = std::vector<std::int64_t>;
-
-/// The next token by greedy search after each of `steps` steps, until EOS.
-ids_type continue_greedily(llama<host<float>, blocked_attention>& model, const ids_type& prompt, std::size_t steps) {
-  const auto capacity = static_cast<std::int64_t>(prompt.size() + steps);
-  auto cache = model.make_cache(capacity);
-  ids_type fresh = prompt;
-  ids_type found;
-  while (found.size() < steps) {
-    token_batch batch;
-    for (const std::int64_t id : fresh) {
-      batch.positions.push_back(static_cast<std::int32_t>(cache.length + batch.size()));
-      batch.tokens.push_back(static_cast<std::int32_t>(id));
-      batch.lengths.push_back(capacity);
-    }
-    const auto logits = model.extend(cache, batch);
-    const float* row = logits.view().data();
-    const auto best = std::max_element(row, row + logits.view().size(1)) - row;
-    found.push_back(best);
-    const auto& ends = model.config().eos_tokens;
-    if (std::ranges::find(ends, static_cast<std::int32_t>(best)) != ends.end()) break;
-    fresh = {best};
-  }
-  return found;
-}
 
 }  // namespace
 
@@ -127,8 +104,10 @@ BOOST_AUTO_TEST_CASE(greedy_continuations_are_equal) {
     auto store = lodestone_test::load<float>(m.folder, parameters::purpose::inference);
     llama<host<float>, blocked_attention> model(store.config(), store);
     for (const nlohmann::json& row : json_lines(m.name + ".generated.jsonl")) {
-      const auto expected = row.at("ids").get<ids_type>();
-      const auto found = continue_greedily(model, row.at("prompt_ids").get<ids_type>(), 200);
+      const auto expected = row.at("ids").get<std::vector<std::int32_t>>();
+      const auto prompt = row.at("prompt_ids").get<std::vector<std::int32_t>>();
+      const auto found = generate::greedy(model, prompt, 200, model.config().eos_tokens,
+                                          [](std::int32_t) { return true; });
       BOOST_CHECK_EQUAL_COLLECTIONS(found.begin(), found.end(), expected.begin(), expected.end());
     }
   }

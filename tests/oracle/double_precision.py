@@ -10,9 +10,16 @@ import contextlib
 import importlib
 
 import torch
+import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "glm")
+
+
+def origin(script):
+    """Metadata of a file of numbers: one entry only, because safetensors writes several in random order."""
+    versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
+    return {"made_by": f"{script}, {versions}"}
 
 
 class DoubleTorch:

@@ -25,7 +25,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import chatglm
-from double_precision import everywhere, only_double
+from double_precision import everywhere, only_double, origin
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -133,7 +133,8 @@ def old_tables(config, store):
         return {"transformer.rotary_pos_emb.inv_freq": table.to(store)}
     dim = config["hidden_size"] // config["num_attention_heads"]
     table = config["rope_theta"] ** (-torch.arange(0, dim, 2) / dim)
-    return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": table.clone() for i in range(config["num_hidden_layers"])}
+    names = [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config["num_hidden_layers"])]
+    return {name: table.clone() for name in names}
 
 
 def make_folder(folder, case, generator):
@@ -236,8 +237,7 @@ def make_case(name, case, out):
     tensors = {"ids": ids, "lengths": torch.tensor(lengths), "labels": labels, "log_probs": log_probs,
                "logits": logits, "loss": torch.tensor([loss], dtype=torch.float64)}
     tensors |= {f"grad.{key}": value.contiguous() for key, value in grads.items()}
-    versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
-    save_file(tensors, folder / "oracle.safetensors", metadata={"made_by": "tests/oracle/model_cases.py"} | versions)
+    save_file(tensors, folder / "oracle.safetensors", metadata=origin("tests/oracle/model_cases.py"))
     for file in folder.iterdir():
         file.chmod(0o644)
     smallest = min(value.abs().max().item() for value in grads.values())

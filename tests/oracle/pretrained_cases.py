@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from double_precision import everywhere, only_double
+from double_precision import everywhere, only_double, origin
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -69,7 +69,8 @@ def score(folder, tokenizer, texts):
                 row["nll_sum"] = nll(double(ids[None], use_cache=False).logits[0], ids).sum().item()
             row["nll_mean"] = row["nll_sum"] / row["targets"]
     worst = max(abs(row["nll_sum_float32"] - row["nll_sum"]) / row["nll_sum"] for row in rows)
-    print(f"{len(rows)} texts, {sum(r['targets'] for r in rows)} targets; float32 is off by at most {worst:.2e} relative")
+    targets = sum(row["targets"] for row in rows)
+    print(f"{len(rows)} texts, {targets} targets; float32 is off by at most {worst:.2e} relative")
     assert worst < 1e-5 and all(math.isfinite(row["nll_sum"]) for row in rows)
     return rows
 
@@ -125,9 +126,8 @@ def main():
     write("scores", score(arguments.folder, tokenizer, texts))
     write("generated", generate(arguments.folder, tokenizer))
     file = arguments.data / f"{arguments.name}.gradients.safetensors"
-    made_by = {"made_by": "tests/oracle/pretrained_cases.py", "torch": torch.__version__.split("+")[0],
-               "transformers": transformers.__version__}
-    save_file(gradients(arguments.folder, tokenizer, " ".join(texts[:3])), file, metadata=made_by)
+    tensors = gradients(arguments.folder, tokenizer, " ".join(texts[:3]))
+    save_file(tensors, file, metadata=origin("tests/oracle/pretrained_cases.py"))
     file.chmod(0o644)
 
 

@@ -155,7 +155,7 @@ def character_rules():
              list(range(0x3000, 0x3100)) + list(range(0xFB00, 0xFB07)) + list(range(0xFF01, 0xFF60))}
     rules = {a: b for a, b in rules.items() if a != b}
     rules |= {c: " " for c in "\t\n\r\u2028\u2029"} | {c: "" for c in CONTROLS if c not in "\t\n\r\x00"}
-    rules |= {"e\u0301": "é", "...": "…", "--": "—", "'s": " is", "👍🏽": "👍"}
+    rules |= {"e\u0301": "é", "...": "…", "--": "—", "'s": " is", "👍🏽": "of", "👍": "the"}
     return "".join(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n"
                    for a, b in sorted(rules.items()))
 

@@ -19,12 +19,11 @@ import argparse
 import pathlib
 
 import torch
-import transformers
 from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import get_cosine_schedule_with_warmup
 
-from double_precision import everywhere, only_double
+from double_precision import everywhere, only_double, origin
 from model_cases import CASES, load_double
 
 STEPS = 5
@@ -105,9 +104,7 @@ def main():
         file = arguments.models / name / "training.safetensors"
         with everywhere():
             tensors = train(name, arguments.models / name)
-        made_by = {"made_by": "tests/oracle/training_cases.py", "torch": torch.__version__.split("+")[0],
-                   "transformers": transformers.__version__}
-        save_file(tensors, file, metadata=made_by)
+        save_file(tensors, file, metadata=origin("tests/oracle/training_cases.py"))
         file.chmod(0o644)
 
 

@@ -32,5 +32,12 @@ for page in README.md docs/*.md; do
   done < <(sed '/^```/,/^```$/d' "$page" | grep -o '](\([^)]*\))' | sed 's/^](//; s/)$//')
 done
 
-echo "$quotations quotations compared"
+# A test that the support matrix names exists: `room/case` in tests/room.
+tests=0
+while IFS=/ read -r room case; do
+  tests=$((tests + 1))
+  grep -q "\(CASE\|TEMPLATE\)($case[,)]" tests/"$room"/*.cpp || complain "docs/05_support_matrix.md names $room/$case, which is no test"
+done < <(grep -o '`[a-z]*/[a-z0-9_]*`' docs/05_support_matrix.md | tr -d '`' | sort -u)
+
+echo "$quotations quotations compared, $tests tests of the support matrix found"
 [ $failures -eq 0 ]

@@ -66,8 +66,9 @@ oracle_store<T> load(const std::filesystem::path& folder,
   const lodestone::safetensors::file file(folder / "model.safetensors");
   for_each_tensor(store, [&](std::int64_t unit, const std::string& name, std::int64_t offset, std::int64_t,
                              std::int64_t count) {
-    const bool under_head = store.config().tied_head && name == "model.embed_tokens.weight" && file.find(name) == nullptr;
-    const std::vector<T> values = elements<T>(file, under_head ? "lm_head.weight" : name);  // TinyStories-656K is so
+    // TinyStories-656K keeps its one matrix under the head's name.
+    const bool under_head = name == "model.embed_tokens.weight" && file.find(name) == nullptr;
+    const std::vector<T> values = elements<T>(file, under_head ? "lm_head.weight" : name);
     if (static_cast<std::int64_t>(values.size()) != count) throw std::runtime_error(name + ": not the expected size");
     std::ranges::copy(values, store.mutable_weights(unit).data() + offset);
   });
@@ -86,8 +87,8 @@ inline void append_document(lodestone::token_batch& batch, std::span<const std::
     batch.tokens.push_back(static_cast<std::int32_t>(ids[row]));
     batch.positions.push_back(static_cast<std::int32_t>(row));
     batch.lengths.push_back(end - begin);
-    if (labels[row] >= 0)
-      batch.scored.push_back({begin + static_cast<std::int64_t>(row), static_cast<std::int32_t>(labels[row]), number, 1.0});
+    const std::int64_t at = begin + static_cast<std::int64_t>(row);
+    if (labels[row] >= 0) batch.scored.push_back({at, static_cast<std::int32_t>(labels[row]), number, 1.0});
   }
   own.scored_end = static_cast<std::int64_t>(batch.scored.size());
   own.target_weight = static_cast<double>(own.scored_end - own.scored_begin);

@@ -45,7 +45,8 @@ BOOST_AUTO_TEST_SUITE(text_jsonl)
 BOOST_AUTO_TEST_CASE(lines_and_what_is_between_them) {
   BOOST_TEST(read_all("{\"a\":1}\n{\"b\":2}\n") == (lines{"1:{\"a\":1}", "2:{\"b\":2}"}));
   BOOST_TEST(read_all("{\"a\":1}\n{\"b\":2}") == (lines{"1:{\"a\":1}", "2:{\"b\":2}"}));
-  BOOST_TEST(read_all("\xEF\xBB\xBF\r\n\r\n  {\"a\":1} \t\r\n\n \n{\"b\":2}\r\n\n") == (lines{"3:{\"a\":1}", "6:{\"b\":2}"}));
+  BOOST_TEST(read_all("\xEF\xBB\xBF\r\n\r\n  {\"a\":1} \t\r\n\n \n{\"b\":2}\r\n\n") ==
+             (lines{"3:{\"a\":1}", "6:{\"b\":2}"}));
   BOOST_TEST(read_all("").empty());
   BOOST_TEST(read_all("\n \r\n\t\n").empty());
   BOOST_TEST(read_all("\xEF\xBB\xBF").empty());
@@ -85,20 +86,23 @@ BOOST_AUTO_TEST_CASE(records_larger_than_the_buffer) {
 
 BOOST_AUTO_TEST_CASE(utf8_is_checked_by_record) {
   BOOST_TEST(read_all("\"\xE4\xBD\xA0\xF0\x9F\x98\x80\"") == (lines{"1:\"\xE4\xBD\xA0\xF0\x9F\x98\x80\""}));
-  BOOST_TEST(begins(read_all("{}\n{\"a\": \"caf\xE9\"}").back(), "data.jsonl:2: broken UTF-8 at byte 10 of the record"));
+  BOOST_TEST(
+      begins(read_all("{}\n{\"a\": \"caf\xE9\"}").back(), "data.jsonl:2: broken UTF-8 at byte 10 of the record"));
   BOOST_TEST(begins(read_all("[{},\n{\n\"a\":\n\"\xFF\"}]").back(), "data.jsonl:4: broken UTF-8"));
   const std::string seven = "1234567";  // pushes each case over the eight-byte step
-  for (const std::string& bad : {std::string("\xC0\x80"), std::string("\xC1\xBF"), std::string("\xE0\x9F\xBF"),
-                                 std::string("\xED\xA0\x80"), std::string("\xF0\x8F\xBF\xBF"),
-                                 std::string("\xF4\x90\x80\x80"), std::string("\xF5\x80\x80\x80"), std::string("\x80"),
-                                 std::string("\xE4\xBD"), std::string("\xC3"), std::string("\xE4\xBD" "a")}) {
+  for (const std::string& bad :
+       {std::string("\xC0\x80"), std::string("\xC1\xBF"), std::string("\xE0\x9F\xBF"), std::string("\xED\xA0\x80"),
+        std::string("\xF0\x8F\xBF\xBF"), std::string("\xF4\x90\x80\x80"), std::string("\xF5\x80\x80\x80"),
+        std::string("\x80"), std::string("\xE4\xBD"), std::string("\xC3"),
+        std::string("\xE4\xBD"
+                    "a")}) {
     BOOST_TEST(find_broken_utf8(bad) == 0U);
     BOOST_TEST(find_broken_utf8(seven + bad) == 7U);
     BOOST_TEST(find_broken_utf8(seven + "8" + bad + seven) == 8U);
   }
-  for (const std::string& good : {std::string("\xC2\x80"), std::string("\xE0\xA0\x80"), std::string("\xED\x9F\xBF"),
-                                  std::string("\xEE\x80\x80"), std::string("\xF0\x90\x80\x80"),
-                                  std::string("\xF4\x8F\xBF\xBF"), std::string(1, '\0')}) {
+  for (const std::string& good :
+       {std::string("\xC2\x80"), std::string("\xE0\xA0\x80"), std::string("\xED\x9F\xBF"), std::string("\xEE\x80\x80"),
+        std::string("\xF0\x90\x80\x80"), std::string("\xF4\x8F\xBF\xBF"), std::string(1, '\0')}) {
     BOOST_TEST(find_broken_utf8(seven + good + seven) == std::string_view::npos);
   }
 }

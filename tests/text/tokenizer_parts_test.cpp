@@ -28,6 +28,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -296,6 +297,35 @@ BOOST_AUTO_TEST_CASE(unigram_finds_the_best_segmentation) {
   std::vector<std::int32_t> ids;
   model.encode("xya\xFFz", ids);
   BOOST_TEST(ids == (std::vector<std::int32_t>{0, 1, 0}));  // a run of unknown characters is one unknown
+}
+
+// A user-defined piece scores -0.1, whatever the best score of the others: SentencePiece's bonus.
+BOOST_AUTO_TEST_CASE(unigram_prefers_user_defined_pieces) {
+  text::unigram_parts parts;
+  parts.pieces = {{"a", 1, -3.0, false}, {"b", 2, -3.25, false}, {"bb", 3, -3.5, false}, {"ab", 4, 0.0, true}};
+  std::vector<std::int32_t> ids;
+  text::unigram(parts).encode("abb", ids);
+  BOOST_TEST(ids == (std::vector<std::int32_t>{4, 2}));
+}
+
+// A word that is a piece is taken whole, even where no merge leads to it; longer words are merged.
+BOOST_AUTO_TEST_CASE(ignore_merges_takes_whole_words) {
+  for (const bool over_bytes : {false, true})
+    for (const bool ignore_merges : {false, true}) {
+      const std::string file =
+          R"({"model": {"vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4}, "merges": ["a b"],
+          "ignore_merges": )" +
+          std::string(ignore_merges ? "true" : "false") + "}" +
+          (over_bytes ? R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false})" : "") + "}";
+      const text::tokenizer_parts parts = text::read_tokenizer_json(file, "test");
+      std::vector<std::int32_t> ids;
+      const text::bpe& model = std::get<text::bpe>(parts.model);
+      model.encode("abc", ids);
+      BOOST_TEST(ids == (ignore_merges ? std::vector<std::int32_t>{4} : std::vector<std::int32_t>{3, 2}));
+      ids.clear();
+      model.encode("abcc", ids);
+      BOOST_TEST(ids == (std::vector<std::int32_t>{3, 2, 2}));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(utf8_is_read_strictly) {

@@ -18,7 +18,9 @@ class toy_tokenizer {
  public:
   explicit toy_tokenizer(std::vector<std::string> controls, std::vector<std::int32_t> prefix = {},
                          bool adds_space = false)
-      : tokens_(std::move(controls)), controls_(static_cast<std::int32_t>(tokens_.size())), prefix_(std::move(prefix)),
+      : tokens_(std::move(controls)),
+        controls_(static_cast<std::int32_t>(tokens_.size())),
+        prefix_(std::move(prefix)),
         adds_space_(adds_space) {
     for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(byte));
     for (char letter = 'a'; letter <= 'z'; ++letter) tokens_.push_back(std::string(" ") + letter);
@@ -85,10 +87,10 @@ class toy_tokenizer {
 
 /// A toy tokenizer with the control tokens of every known chat format.
 inline toy_tokenizer every_format(bool adds_space = false) {
-  return toy_tokenizer({"<s>", "</s>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
-                        "<|im_start|>", "<|im_end|>", "[gMASK]", "sop", "<sop>", "<|system|>", "<|user|>",
-                        "<|assistant|>"},
-                       {}, adds_space);
+  return toy_tokenizer(
+      {"<s>", "</s>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>",
+       "<|im_end|>", "[gMASK]", "sop", "<sop>", "<|system|>", "<|user|>", "<|assistant|>"},
+      {}, adds_space);
 }
 
 }  // namespace lodestone_test

@@ -110,7 +110,7 @@ void compare(const std::string& name, bool split) {
     }
     BOOST_CHECK_GT(moved, 1e-4);
     // Adam divides by the root of the second moment: where a gradient nearly vanishes, its roundings are amplified.
-    BOOST_CHECK_MESSAGE(apart < 1e-9 * moved, name << ": " << tensor << " is apart by " << apart << ", moved " << moved);
+    BOOST_CHECK_MESSAGE(apart < 1e-9 * moved, name << ": " << tensor << " is apart by " << apart << " of " << moved);
     worst = std::max(worst, apart / moved);
     ++compared;
   });

@@ -24,6 +24,7 @@ enum class activation : std::uint8_t {
   gate_up,    ///< [T, 2F]
   activated,  ///< silu(gate) up [T, F]
 };
+/// Number of enumerators of activation.
 inline constexpr std::size_t activation_kinds = 9;
 
 /// Where a tensor is between forward and backward.

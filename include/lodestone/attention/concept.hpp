@@ -13,10 +13,13 @@ namespace lodestone {
 /// A matrix that attention reads or writes on a backend, and its row statistics.
 template <class Backend>
 using attention_input = tensor_view<const typename Backend::value_type, 2, typename Backend::space>;
+/// A matrix that a policy writes.
 template <class Backend>
 using attention_output = tensor_view<typename Backend::value_type, 2, typename Backend::space>;
+/// Log-sum-exp of rows, read.
 template <class Backend>
 using attention_statistics_input = tensor_view<const typename Backend::accumulate_type, 1, typename Backend::space>;
+/// Log-sum-exp of rows, written.
 template <class Backend>
 using attention_statistics = tensor_view<typename Backend::accumulate_type, 1, typename Backend::space>;
 

@@ -41,6 +41,7 @@ struct extents {
   friend constexpr bool operator==(const extents&, const extents&) = default;
 };
 
+/// As many axes as sizes are given.
 template <class... Sizes>
 extents(Sizes...) -> extents<sizeof...(Sizes)>;
 

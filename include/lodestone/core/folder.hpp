@@ -141,7 +141,7 @@ class atomic_folder {
   existing_folder existing_ = existing_folder::refuse;
 };
 
-/// Removes from `folder` what killed processes of this machine left behind: ".*.<pid>-<n>.partial" of no living <pid>.
+/// Removes from `folder` what killed processes of this machine left behind: ".*.PID-N.partial" of no living PID.
 inline void remove_abandoned(const std::filesystem::path& folder) {
   std::error_code ignored;
   for (const auto& item : std::filesystem::directory_iterator(folder, ignored)) {

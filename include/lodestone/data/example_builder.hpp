@@ -23,6 +23,7 @@ enum class fault_policy { error, skip };
 /// What becomes of an example without any target: all answers empty or of weight 0.
 enum class no_target_policy { error, drop, keep };
 
+/// The name that options use.
 [[nodiscard]] constexpr std::string_view to_string(no_target_policy policy) {
   return policy == no_target_policy::error ? "error" : policy == no_target_policy::drop ? "drop" : "keep";
 }
@@ -138,8 +139,7 @@ class example_builder {
     }
     if (record.is_text || !length.keep_answers) {
       parts.push_back(truncate_tokens(full, length.max_tokens, length.action, prefix_));
-    } else if (auto shorter =
-                   truncate_messages(*encoder_, record.messages, length.max_tokens, length.action, where)) {
+    } else if (auto shorter = truncate_messages(*encoder_, record.messages, length.max_tokens, length.action, where)) {
       parts.push_back(std::move(*shorter));
     }
     if (!parts.empty()) ++counts.truncated;

@@ -26,6 +26,7 @@ enum class over_long {
   split             ///< several examples: documents at the limit, conversations between rounds
 };
 
+/// The name that options use.
 [[nodiscard]] constexpr std::string_view to_string(over_long action) {
   switch (action) {
     case over_long::error: return "error";
@@ -59,6 +60,16 @@ struct length_policy {
                      "the names are: error, drop, truncate-left, truncate-right, truncate-middle, split");
 }
 
+namespace detail {
+
+inline void append_rows(const encoded_sequence& from, std::int64_t begin, std::int64_t end, encoded_sequence& to) {
+  to.tokens.insert(to.tokens.end(), from.tokens.begin() + begin, from.tokens.begin() + end);
+  to.labels.insert(to.labels.end(), from.labels.begin() + begin, from.labels.begin() + end);
+  to.weights.insert(to.weights.end(), from.weights.begin() + begin, from.weights.begin() + end);
+}
+
+}  // namespace detail
+
 /// Keeps `max_tokens` rows; the first `prefix` rows stay. A row whose next token is gone predicts nothing, so what
 /// remains trains as if it had been all. Requires prefix < max_tokens <= size.
 [[nodiscard]] inline encoded_sequence truncate_tokens(const encoded_sequence& full, std::int64_t max_tokens,
@@ -69,18 +80,12 @@ struct length_policy {
   const std::int64_t tail = full.size() - (max_tokens - head);
   encoded_sequence result;
   result.weight = full.weight;
-  const auto keep = [&](std::int64_t begin, std::int64_t end) {
-    const auto copy = [&](const auto& from, auto& to) { to.insert(to.end(), from.begin() + begin, from.begin() + end); };
-    copy(full.tokens, result.tokens);
-    copy(full.labels, result.labels);
-    copy(full.weights, result.weights);
-  };
-  keep(0, head);
+  detail::append_rows(full, 0, head, result);
   if (head > 0) {
     result.labels.back() = no_label;
     result.weights.back() = 0.0F;
   }
-  keep(tail, full.size());
+  detail::append_rows(full, tail, full.size(), result);
   return result;
 }
 
@@ -101,10 +106,7 @@ struct length_policy {
       part.weights.assign(static_cast<std::size_t>(prefix), 0.0F);
     }
     const std::int64_t end = std::min(full.size(), begin + max_tokens - part.size());
-    const auto copy = [&](const auto& from, auto& to) { to.insert(to.end(), from.begin() + begin, from.begin() + end); };
-    copy(full.tokens, part.tokens);
-    copy(full.labels, part.labels);
-    copy(full.weights, part.weights);
+    detail::append_rows(full, begin, end, part);
     begin = end;
   }
   return parts;

@@ -1,4 +1,4 @@
-// Prepares data once for many trainings: reads, encodes on all cores, and writes a token store in the order of the input.
+// Prepares data once for many trainings: reads, encodes on all cores, writes a token store in the order of the input.
 #pragma once
 
 #include <algorithm>
@@ -122,8 +122,10 @@ class prepare_batch {
 
   void flush() {
     std::vector<result> results(records_.size());
-    pool_.run(static_cast<std::int64_t>(records_.size()),
-              [&](std::int64_t i) { build(records_[static_cast<std::size_t>(i)], results[static_cast<std::size_t>(i)]); });
+    pool_.run(static_cast<std::int64_t>(records_.size()), [&](std::int64_t tile) {
+      const auto i = static_cast<std::size_t>(tile);
+      build(records_[i], results[i]);
+    });
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i].failure) std::rethrow_exception(results[i].failure);  // the first in the order of the data
       for (std::int32_t time = 0; time < records_[i].times; ++time) {

@@ -155,7 +155,9 @@ class record_reader {
       } else {
         fail(whose + ": train is neither true nor false");
       }
-      if (result && (*result > 0.0) != (other > 0.0)) fail(whose + ": weight and train contradict each other", "keep one");
+      if (result && (*result > 0.0) != (other > 0.0)) {
+        fail(whose + ": weight and train contradict each other", "keep one");
+      }
       if (!result) result = other;
     }
     return result;
@@ -163,7 +165,9 @@ class record_reader {
 
   [[nodiscard]] chat_role role(const json& message, const std::string& whose) const {
     const char* key = message.contains("role") ? "role" : "from";
-    if (!message.contains(key) || !message.at(key).is_string()) fail(whose + ": no role", "add \"role\": \"user\" or alike");
+    if (!message.contains(key) || !message.at(key).is_string()) {
+      fail(whose + ": no role", "add \"role\": \"user\" or alike");
+    }
     const auto name = message.at(key).get<std::string>();
     if (name == "user" || name == "human" || name == "prompter") return chat_role::user;
     if (name == "assistant" || name == "gpt" || name == "model" || name == "chatgpt" || name == "bot" ||
@@ -188,7 +192,8 @@ class record_reader {
         continue;
       }
       if (!part.is_object()) fail(whose + ": a content part is neither text nor an object");
-      const std::string kind = is_set(part, "type") && part.at("type").is_string() ? part.at("type").get<std::string>() : "";
+      const bool has_type = is_set(part, "type") && part.at("type").is_string();
+      const std::string kind = has_type ? part.at("type").get<std::string>() : "";
       const char* key = part.contains("text") ? "text" : "value";
       if (kind != "text" || !part.contains(key) || !part.at(key).is_string()) {
         fail(whose + ": a content part of type '" + kind + "'", "only text parts can be trained on: remove the others");
@@ -206,7 +211,9 @@ class record_reader {
       const std::string whose = "message " + std::to_string(++number);
       if (!item.is_object()) fail(whose + ": not an object");
       for (const char* call : {"tool_calls", "function_call"}) {
-        if (is_set(item, call) && !item.at(call).empty()) fail(whose + ": " + call + " cannot be trained on", "remove it");
+        if (is_set(item, call) && !item.at(call).empty()) {
+          fail(whose + ": " + call + " cannot be trained on", "remove it");
+        }
       }
       chat_message message;
       message.role = role(item, whose);
@@ -258,8 +265,8 @@ class record_reader {
     if (is_set(object_, "system")) add(record, chat_role::system, text_field("system"));
     for (const auto& [key, role_of] : {std::pair{"prompt", chat_role::user}, std::pair{answer, chat_role::assistant}}) {
       const json& value = object_.at(key);
-      const bool is_list = value.is_array() && !value.empty() && value.front().is_object() && value.front().contains("role");
-      if (is_list) {
+      const bool is_list = value.is_array() && !value.empty() && value.front().is_object();
+      if (is_list && value.front().contains("role")) {
         conversation(record, key);
       } else {
         add(record, role_of, text_field(key));
@@ -335,8 +342,9 @@ class record_reader {
 
 }  // namespace detail
 
-/// Reads one record of `file`, whose text is UTF-8. Throws data_error at "file:line" for invalid JSON, missing or unknown fields, unknown
-/// roles, content that is not text, negative weights, turns that do not alternate, and no assistant turn.
+/// Reads one record of `file`, whose text is UTF-8. Throws data_error at "file:line" for invalid JSON, missing or
+/// unknown fields, unknown roles, content that is not text, negative weights, turns that do not alternate, and no
+/// assistant turn.
 [[nodiscard]] inline training_record parse_record(const json_record& text, std::string_view file,
                                                   const record_options& options = {}) {
   const nlohmann::json object = detail::parse_record_json(text, file);

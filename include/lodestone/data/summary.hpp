@@ -26,7 +26,7 @@ struct data_summary {
   std::int64_t tokens = 0;                   ///< written
   std::int64_t targets = 0;                  ///< written
   std::int64_t longest = 0;                  ///< tokens of the longest example written
-  std::int64_t unknown_tokens = 0;           ///< <unk> among the tokens read
+  std::int64_t unknown_tokens = 0;           ///< unknown tokens among the tokens read
   std::int64_t tokens_read = 0;              ///< before anything was cut
   std::int64_t empty_answers = 0;            ///< masked
   std::int64_t unanswered_turns = 0;         ///< turns after the last answer, left out
@@ -55,7 +55,7 @@ struct data_summary {
     }
   }
 
-  /// The share of <unk> in the tokens read, 0 to 1.
+  /// The share of unknown tokens in the tokens read, 0 to 1.
   [[nodiscard]] double unknown_share() const {
     return tokens_read == 0 ? 0.0 : static_cast<double>(unknown_tokens) / static_cast<double>(tokens_read);
   }
@@ -65,15 +65,17 @@ struct data_summary {
     std::vector<std::string> result;
     if (unknown_share() > 0.01) {
       result.push_back(percent(unknown_share()) +
-                       " of the tokens are <unk>: the tokenizer does not know this text; above 1% a model learns little "
-                       "from it");
+                       " of the tokens are <unk>: the tokenizer does not know this text; above 1% a model learns "
+                       "little from it");
     }
     if (doubled_bos > 0) {
       result.push_back(std::to_string(doubled_bos) +
                        " begin-of-sequence tokens stood twice and were removed: the data carries the token that the "
                        "tokenizer adds");
     }
-    if (skipped > 0) result.push_back(std::to_string(skipped) + " faulty records were skipped; first: " + first_fault());
+    if (skipped > 0) {
+      result.push_back(std::to_string(skipped) + " faulty records were skipped; first: " + first_fault());
+    }
     if (over_long_dropped > 0) {
       result.push_back(std::to_string(over_long_dropped) + " of " + std::to_string(records) +
                        " records were too long and dropped");

@@ -109,10 +109,10 @@ class token_store {
     for (std::int64_t i = 0; i < size(); ++i) {
       const example_view example = (*this)[i];
       for (std::size_t r = 0; r < example.tokens.size(); ++r) {
-        const bool is_good = is_token(example.tokens[r]) &&
-                             (example.labels[r] == no_label ? example.weights[r] == 0.0F
-                                                            : is_token(example.labels[r]) && example.weights[r] >= 0.0F);
-        if (is_good) continue;
+        const std::int32_t label = example.labels[r];
+        const float weight = example.weights[r];
+        const bool is_target_good = label == no_label ? weight == 0.0F : is_token(label) && weight >= 0.0F;
+        if (is_token(example.tokens[r]) && is_target_good) continue;
         throw format_error("example " + std::to_string(i) + ", row " + std::to_string(r) +
                                ": token, label or weight is outside a vocabulary of " + std::to_string(vocabulary_size),
                            name().string(), "prepare the data with the tokenizer of this model");
@@ -199,7 +199,9 @@ class token_store_writer {
   /// Throws config_error when the file exists and may not be replaced, io_error when the folder cannot be written.
   explicit token_store_writer(std::filesystem::path final_name, bool replace = false)
       : final_name_(require_free(std::move(final_name), replace)),
-        tokens_(final_name_), labels_(final_name_), weights_(final_name_) {}
+        tokens_(final_name_),
+        labels_(final_name_),
+        weights_(final_name_) {}
 
   /// Appends an example. Throws shape_error when labels or weights are not as many as tokens, io_error.
   void add(const encoded_sequence& example, example_origin origin = {}) { add(example.view(), origin); }

@@ -15,8 +15,8 @@ inline constexpr int register_count = 32;
 inline constexpr int register_bytes = 32;
 inline constexpr int register_count = 16;
 #else
-inline constexpr int register_bytes = 16;
-inline constexpr int register_count = 16;
+inline constexpr int register_bytes = 16;  ///< bytes of a vector register
+inline constexpr int register_count = 16;  ///< vector registers
 #endif
 
 /// A vector of Bytes / sizeof(T) elements that may lie at any address.

@@ -12,8 +12,10 @@
 
 namespace lodestone::on_host {
 
+/// Two axes; rows may lie apart.
 template <class T>
 using matrix = tensor_view<T, 2>;
+/// One axis.
 template <class T>
 using vector = tensor_view<T, 1>;
 

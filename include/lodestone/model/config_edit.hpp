@@ -18,11 +18,11 @@ namespace lodestone {
 
 /// The rotary settings that a user can set apart from the folder's; what is empty stays as it is.
 struct rope_override {
-  std::optional<double> base;                          ///< rope_theta; for ChatGLM 10,000 times rope_ratio
-  std::optional<rope_scaling_kind> scaling;            ///< replaces the folder's scaling with all its settings
-  std::optional<double> factor;                        ///< of the context length
-  std::optional<std::int64_t> original_max_positions;  ///< yarn, llama3: default the folder's max_positions
-  std::optional<std::int64_t> max_positions;           ///< the context window that the model is trained for
+  std::optional<double> base{};                          ///< rope_theta; for ChatGLM 10,000 times rope_ratio
+  std::optional<rope_scaling_kind> scaling{};            ///< replaces the folder's scaling with all its settings
+  std::optional<double> factor{};                        ///< of the context length
+  std::optional<std::int64_t> original_max_positions{};  ///< yarn, llama3: default the folder's max_positions
+  std::optional<std::int64_t> max_positions{};           ///< the context window that the model is trained for
 };
 
 /// `config` with the settings of `change`. Throws config_error, naming the key, when they do not fit together or the
@@ -31,6 +31,7 @@ struct rope_override {
   const std::int64_t trained = config.max_positions;
   rope_config& rope = config.rope;
   if (change.base) rope.base = *change.base;
+  if (change.base && config.family == model_family::chatglm) rope.base = 10'000.0 * (*change.base / 10'000.0);
   if (change.scaling && *change.scaling != rope.scaling) {
     rope_config fresh;
     fresh.base = rope.base;
@@ -97,8 +98,10 @@ inline void write_scaling(nlohmann::ordered_json& object, const rope_config& rop
 
 inline void write_rope(nlohmann::ordered_json& json, const model_config& before, const model_config& now) {
   if (now.family == model_family::chatglm) {
-    const double ratio = now.rope.base / 10'000.0;
     if (now.rope.base != before.rope.base) {
+      double ratio = now.rope.base / 10'000.0;
+      for (const double near : {std::nextafter(ratio, 0.0), std::nextafter(ratio, 2.0 * ratio)})  // the product rounds
+        if (10'000.0 * ratio != now.rope.base && 10'000.0 * near == now.rope.base) ratio = near;
       if (ratio == std::floor(ratio)) json["rope_ratio"] = static_cast<std::int64_t>(ratio);
       else json["rope_ratio"] = ratio;
     }

@@ -25,6 +25,7 @@ enum class parameter : std::uint8_t {
   final_norm,                      ///< [E]
   head_weight,                     ///< [V, E]; absent when tied to the embedding
 };
+/// Number of enumerators of parameter.
 inline constexpr std::size_t parameter_kinds = 15;
 
 /// A projection's own additions to its weight (LoRA's A and B) come after the parameters of config.json.

@@ -20,6 +20,7 @@ struct linear_parameters {
   }
 };
 
+/// The gradients of linear_parameters, with their shapes.
 template <class T, class Space>
 struct linear_gradients {
   tensor_view<T, 2, Space> weight;  ///< [N, C] or empty when frozen

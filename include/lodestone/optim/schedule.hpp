@@ -56,7 +56,9 @@ struct schedule {
 
 /// schedule{decline::constant, ...} and its siblings by name.
 [[nodiscard]] constexpr schedule constant(double warmup_ratio = 0.0) { return {decline::constant, warmup_ratio}; }
+/// Warm-up, then a straight line down to 0.
 [[nodiscard]] constexpr schedule linear(double warmup_ratio = 0.0) { return {decline::linear, warmup_ratio}; }
+/// Warm-up, then half a cosine down to 0.
 [[nodiscard]] constexpr schedule cosine(double warmup_ratio = 0.0) { return {decline::cosine, warmup_ratio}; }
 
 }  // namespace lodestone::optim

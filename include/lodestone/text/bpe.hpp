@@ -41,10 +41,12 @@ class code_point_map {
 
 /// What a BPE model is made of. Ids are those of the vocabulary; -1 stands for "none".
 struct bpe_parts {
+  /// An entry of the vocabulary.
   struct piece {
     std::string_view text;  ///< its bytes (over_bytes) or its characters
     std::int32_t id = -1;
   };
+  /// A rule: two pieces become one; lower ranks go first.
   struct merge {
     std::int32_t left = -1;
     std::int32_t right = -1;

@@ -62,6 +62,7 @@ enum class content_tokens {
   parse     ///< what they mean in a template, as Hugging Face tokenizers read them
 };
 
+/// How conversations become tokens and targets.
 struct chat_encoding {
   target_choice targets = target_choice::all_answers;
   piece_joint joint = piece_joint::continuous;
@@ -75,9 +76,9 @@ struct chat_encoding {
 struct encoding_report {
   std::int64_t empty_answers = 0;
   std::int64_t unanswered_turns = 0;
-  std::int64_t doubled_bos = 0;      ///< the text repeated what the tokenizer puts first: removed
+  std::int64_t doubled_bos = 0;  ///< the text repeated what the tokenizer puts first: removed
   std::int64_t unknown_tokens = 0;
-  std::int64_t literal_tokens = 0;   ///< control tokens in content, kept as characters
+  std::int64_t literal_tokens = 0;  ///< control tokens in content, kept as characters
 };
 
 /// Encodes conversations by one template with one tokenizer. Immutable after construction: safe to call from several
@@ -196,8 +197,8 @@ class chat_encoder {
       if constexpr (requires { tokenizer_->is_special(id); }) {
         if (!tokenizer_->is_special(id)) continue;
       } else {
-        const bool is_bracketed = (token.front() == '<' && token.back() == '>') ||
-                                  (token.front() == '[' && token.back() == ']');
+        const bool is_bracketed =
+            (token.front() == '<' && token.back() == '>') || (token.front() == '[' && token.back() == ']');
         if (token.size() < 3 || !is_bracketed) continue;
       }
       if (encode_plain(token, true) == ids{id} && encode_plain(token, false) != ids{id}) controls_.emplace_back(token);
@@ -289,8 +290,8 @@ class chat_encoder {
   struct assembly {
     encoded_sequence sequence;
     std::optional<std::int32_t> last;  // the last token, when it is a control token
-    bool is_start = true;        // nothing but the prefix stands so far
-    bool is_label_fixed = false;  // the last row predicts an end token that is not input
+    bool is_start = true;              // nothing but the prefix stands so far
+    bool is_label_fixed = false;       // the last row predicts an end token that is not input
   };
 
   static void push(assembly& work, std::int32_t id, double weight) {

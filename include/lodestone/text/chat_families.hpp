@@ -37,15 +37,15 @@ namespace families {
   form.name = "longalign-chatglm";
   form.begin = "[gMASK]sop";
   form.system_suffix = "\n\n";
-  form.user_prefix = "[Round {round}]\n\n\xE9\x97\xAE\xEF\xBC\x9A";     // U+95EE (ask) U+FF1A (full-width colon)
+  form.user_prefix = "[Round {round}]\n\n\xE9\x97\xAE\xEF\xBC\x9A";  // U+95EE (ask) U+FF1A (full-width colon)
   form.user_suffix = "\n\n";
-  form.assistant_prefix = "\xE7\xAD\x94\xEF\xBC\x9A";                   // U+7B54 (answer) U+FF1A
+  form.assistant_prefix = "\xE7\xAD\x94\xEF\xBC\x9A";  // U+7B54 (answer) U+FF1A
   form.turn_separator = "\n\n";
   form.end_token = "</s>";
   return form;
 }
 
-/// Meta's Llama-2 chat format: <s>[INST] <<SYS>>..<</SYS>> q [/INST] a </s><s>[INST] ...
+/// Meta's Llama-2 chat format: `<s>[INST] <<SYS>>..<</SYS>> q [/INST] a </s><s>[INST] ...`
 [[nodiscard]] inline chat_template llama_2() {
   chat_template form;
   form.name = "llama-2";
@@ -107,7 +107,7 @@ namespace families {
   return form;
 }
 
-/// ChatGLM3's role tokens; <|user|> ends an answer, </s> the last one.
+/// ChatGLM3's role tokens; `<|user|>` ends an answer, `</s>` the last one.
 [[nodiscard]] inline chat_template chatglm3() {
   chat_template form;
   form.name = "chatglm3";

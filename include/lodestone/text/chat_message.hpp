@@ -10,6 +10,7 @@ namespace lodestone {
 /// Who speaks.
 enum class chat_role { system, user, assistant };
 
+/// The name that data and messages use.
 [[nodiscard]] constexpr std::string_view to_string(chat_role role) {
   switch (role) {
     case chat_role::system: return "system";

@@ -22,6 +22,7 @@ enum class target_choice {
   all_tokens    ///< every token that has a predecessor
 };
 
+/// The name that options use.
 [[nodiscard]] constexpr std::string_view to_string(target_choice targets) {
   switch (targets) {
     case target_choice::all_answers: return "all-answers";
@@ -33,12 +34,13 @@ enum class target_choice {
 
 /// What marks the end of an answer.
 enum class answer_end {
-  token,      ///< the end token follows every answer, as input and as target
-  label_only, ///< every answer's last token predicts the end token, which is input only after the last answer: what
-              ///< the original LongAlign code does (pre_tokenize.py, process_file)
-  next_token  ///< the first token of the next turn ends an answer (ChatGLM3's <|user|>); the last one gets the end token
+  token,       ///< the end token follows every answer, as input and as target
+  label_only,  ///< every answer's last token predicts the end token, which is input only after the last answer: what
+               ///< the original LongAlign code does (pre_tokenize.py, process_file)
+  next_token   ///< the next turn's first token ends an answer (ChatGLM3's <|user|>); the last answer gets the end token
 };
 
+/// The name that options use.
 [[nodiscard]] constexpr std::string_view to_string(answer_end end) {
   switch (end) {
     case answer_end::token: return "token";
@@ -87,19 +89,19 @@ struct chat_template {
 /// A run of rendered text with one meaning.
 struct chat_segment {
   std::string text;
-  bool is_template = true;   ///< control tokens in it are meant; in a message's content they are only characters
-  bool is_end_token = false; ///< the template's end token
-  bool is_label_only = false; ///< the end token as a label of the token before, not as input
-  bool starts_piece = false; ///< tokenised apart from what precedes it
+  bool is_template = true;     ///< control tokens in it are meant; in a message's content they are only characters
+  bool is_end_token = false;   ///< the template's end token
+  bool is_label_only = false;  ///< the end token as a label of the token before, not as input
+  bool starts_piece = false;   ///< tokenised apart from what precedes it
   bool is_first_token_target = false;  ///< only the first token of the segment is a target (answer_end::next_token)
-  double weight = 0.0;       ///< a_t of its tokens as targets; 0: no targets
-  std::int32_t message = -1; ///< index of the message it belongs to
+  double weight = 0.0;                 ///< a_t of its tokens as targets; 0: no targets
+  std::int32_t message = -1;           ///< index of the message it belongs to
 };
 
 /// What rendering a conversation met on the way.
 struct render_report {
-  std::int64_t empty_answers = 0;    ///< answers without text: masked
-  std::int64_t unanswered_turns = 0; ///< user turns after the last answer: not written
+  std::int64_t empty_answers = 0;     ///< answers without text: masked
+  std::int64_t unanswered_turns = 0;  ///< user turns after the last answer: not written
 };
 
 namespace detail {
@@ -180,9 +182,7 @@ class chat_renderer {
           add_content(content(message), static_cast<std::int32_t>(i), messages);
           add(form_.user_suffix, -1);
           break;
-        case chat_role::assistant:
-          add_answer(messages, i, i == last_answer);
-          break;
+        case chat_role::assistant: add_answer(messages, i, i == last_answer); break;
       }
       previous = message.role;
     }

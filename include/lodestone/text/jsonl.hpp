@@ -121,7 +121,7 @@ class jsonl_reader {
   }
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] bool is_array() const { return is_array_; }  ///< a JSON array, not JSONL
+  [[nodiscard]] bool is_array() const { return is_array_; }    ///< a JSON array, not JSONL
   [[nodiscard]] std::int64_t count() const { return count_; }  ///< records handed out so far
   [[nodiscard]] std::string where(std::int64_t line) const { return source_line(name_, line); }
 
@@ -249,8 +249,8 @@ class jsonl_reader {
     throw format_error(
         "Parquet is not read", name_,
         "convert it with: python3 -c \"import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json(sys.argv[2], "
-        "orient='records', lines=True, force_ascii=False)\" " + name_ + " " +
-            std::filesystem::path(name_).replace_extension(".jsonl").string());
+        "orient='records', lines=True, force_ascii=False)\" " +
+            name_ + " " + std::filesystem::path(name_).replace_extension(".jsonl").string());
   }
 
   void refuse_other_formats() const {

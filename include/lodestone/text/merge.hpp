@@ -13,8 +13,10 @@
 
 namespace lodestone::text {
 
-/// Merges up to `merge_limit` symbols in place and returns how many are left: quadratic, and fastest on words.
+/// Most symbols that merge_word() takes.
 inline constexpr std::size_t merge_limit = 96;
+
+/// Merges up to `merge_limit` symbols in place and returns how many are left: quadratic, and fastest on words.
 [[nodiscard]] inline std::size_t merge_word(const merge_table& merges, std::span<std::int32_t> symbols) {
   std::size_t count = symbols.size();
   std::array<std::uint32_t, merge_limit> ranks;  // of the pair (i, i + 1)

@@ -99,6 +99,7 @@ class piece_table {
 class merge_table {
  public:
   static constexpr std::uint32_t no_rank = 0xffff'ffffU;
+  /// What a pair becomes, and how early.
   struct merge {
     std::uint32_t rank = no_rank;
     std::int32_t symbol = -1;

@@ -14,6 +14,7 @@ namespace lodestone::text {
 /// Maps keys to numbers. For some thousands of keys: added tokens, user-defined pieces.
 class prefix_trie {
  public:
+  /// The longest key at the start of a text.
   struct match {
     std::int32_t value = -1;  ///< -1: no key starts the text
     std::size_t length = 0;

@@ -58,6 +58,7 @@ class regex {
  private:
   /// What a thread needs to match: two offsets, and a stack that grows to 16 MiB for patterns that backtrack.
   struct scratch {
+    /// Gives PCRE2 its objects back.
     struct free {
       void operator()(pcre2_match_data* p) const { pcre2_match_data_free(p); }
       void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }

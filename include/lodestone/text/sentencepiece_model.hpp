@@ -22,6 +22,7 @@ namespace lodestone::text {
 struct sentencepiece_model {
   enum class piece_type : std::int64_t { normal = 1, unknown, control, user_defined, unused, byte };
   enum class model_type : std::int64_t { unigram = 1, bpe, word, character };
+  /// An entry of the vocabulary.
   struct piece {
     std::string text;
     float score = 0;

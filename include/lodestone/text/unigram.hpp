@@ -18,6 +18,7 @@ namespace lodestone::text {
 
 /// What a unigram model is made of.
 struct unigram_parts {
+  /// An entry of the vocabulary.
   struct piece {
     std::string_view text;
     std::int32_t id = -1;

@@ -15,6 +15,7 @@ namespace lodestone::train {
 /// The same model over the counting backend.
 template <class Model>
 struct counting_twin;
+/// The twin of a Llama.
 template <class Backend, class Attention, class Projection, class Store>
 struct counting_twin<llama<Backend, Attention, Projection, Store>> {
   using backend = count<Backend>;

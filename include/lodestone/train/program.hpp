@@ -217,6 +217,7 @@ class program {
 
 template <class Model, class Loss, class Batching, class Position, class Activations, class Optimizer,
           class Communicator>
+/// Parts by value, the communicator by reference.
 program(Model, Loss, Batching, Position, Activations, Optimizer, Communicator&)
     -> program<Model, Loss, Batching, Position, Activations, Optimizer, Communicator>;
 

@@ -79,6 +79,7 @@ struct evaluation_record {
 /// How much a message matters.
 enum class message_level : std::uint8_t { note, warning, error };
 
+/// The word in a log line.
 [[nodiscard]] constexpr std::string_view to_string(message_level level) {
   return level == message_level::note ? "note" : level == message_level::warning ? "warning" : "error";
 }
@@ -97,6 +98,7 @@ enum class run_outcome : std::uint8_t {
   failed,       ///< an exception passes; no more events follow
 };
 
+/// The word in a log line.
 [[nodiscard]] constexpr std::string_view to_string(run_outcome outcome) {
   return outcome == run_outcome::completed     ? "completed"
          : outcome == run_outcome::interrupted ? "interrupted"
@@ -159,6 +161,7 @@ class recorders {
   std::tuple<Parts...> parts_;
 };
 
+/// No parts.
 recorders() -> recorders<>;
 
 /// A recorder chosen at run time.

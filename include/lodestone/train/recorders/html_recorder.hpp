@@ -185,7 +185,7 @@ class html_recorder {
       bar_plot bars{.title = "Loss by position: " + name, .x_label = "token position in the sequence",
                     .y_label = "mean loss of the targets (nats)",
                     .caption = "Targets are grouped by their position; a bucket without targets has no bar."};
-      report_table table{.header = {"positions", "targets"}};
+      report_table table{.header = {"positions", "targets"}, .beside_plot = true};
       for (const position_bucket& b : last.buckets) {
         bars.categories.push_back(short_position(b.begin) + "–" + short_position(b.end));
         table.rows.push_back({format_count(b.begin) + " – " + format_count(b.end), format_count(b.targets)});

@@ -18,6 +18,7 @@ struct report_table {
   std::vector<std::string> header = {};
   std::vector<std::vector<std::string>> rows = {};
   std::string caption = {};
+  bool beside_plot = false;  ///< stands in the row of the plot that was added before, not below it
 };
 
 /// A number to see first.
@@ -70,7 +71,7 @@ class html_report {
     body_ += "</div>\n";
   }
   void add_table(const report_table& table) {
-    close_plots();
+    if (!table.beside_plot) close_plots();
     std::vector<bool> numeric(table.header.size(), !table.rows.empty());
     for (const auto& row : table.rows)
       for (std::size_t c = 0; c < numeric.size(); ++c)
@@ -181,6 +182,7 @@ svg text.value{font-size:11px;paint-order:stroke;stroke:var(--panel);stroke-widt
 .f0{fill:var(--c0);background:var(--c0)}.f1{fill:var(--c1);background:var(--c1)}.f2{fill:var(--c2);background:var(--c2)}
 .f3{fill:var(--c3);background:var(--c3)}.f4{fill:var(--c4);background:var(--c4)}.f5{fill:var(--c5);background:var(--c5)}
 .scroll{overflow-x:auto;margin:12px 0}
+.plots .scroll{margin:0;align-self:start}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 caption{caption-side:bottom;text-align:left;color:var(--soft);font-size:13px;padding:8px 14px}
 th,td{text-align:left;padding:6px 14px;border-bottom:1px solid var(--rule);vertical-align:top;overflow-wrap:anywhere}

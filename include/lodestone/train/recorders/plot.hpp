@@ -25,6 +25,7 @@ struct plot_series {
   bool dashed = false;
 };
 
+/// Lines over a common axis.
 struct line_plot {
   std::string title = {};
   std::string x_label = {};  ///< with its unit, e.g. "optimiser step"
@@ -40,6 +41,7 @@ struct bar_series {
   std::vector<double> values = {};
 };
 
+/// Groups of bars.
 struct bar_plot {
   std::string title = {};
   std::string x_label = {};
@@ -49,6 +51,7 @@ struct bar_plot {
   std::vector<bar_series> series = {};
 };
 
+/// How often values occur.
 struct histogram_plot {
   std::string title = {};
   std::string x_label = {};
@@ -80,15 +83,17 @@ struct histogram_plot {
 namespace plot {
 
 inline constexpr double width = 520.0;  ///< about what a figure is wide on the page, so 12 px of text stay 12 px
-inline constexpr double height = 270.0;
-inline constexpr double left = 50.0;
-inline constexpr double right = 14.0;
-inline constexpr double top = 26.0;
-inline constexpr double bottom = 44.0;
+inline constexpr double height = 270.0;  ///< of a figure
+inline constexpr double left = 50.0;     ///< margin, for the labels of the y axis
+inline constexpr double right = 14.0;    ///< margin
+inline constexpr double top = 26.0;      ///< margin
+inline constexpr double bottom = 44.0;   ///< margin, for the labels of the x axis
 inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
 
+/// A coordinate with one decimal.
 [[nodiscard]] inline std::string px(double value) { return format_fixed(std::round(value * 10.0) / 10.0 + 0.0, 1); }
 
+/// A label.
 [[nodiscard]] inline std::string text(double x, double y, std::string_view content, std::string_view anchor,
                                       std::string_view kind = "tick") {
   return "<text class=\"" + std::string(kind) + "\" x=\"" + px(x) + "\" y=\"" + px(y) + "\" text-anchor=\"" +
@@ -120,6 +125,7 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
   return out;
 }
 
+/// A plot with title, legend and caption, as HTML.
 [[nodiscard]] inline std::string figure(std::string_view title, std::string_view legend, std::string_view content,
                                         std::string_view caption) {
   std::string out = "<figure><div class=\"title\">" + html_escape(title) + "</div>";
@@ -130,6 +136,7 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
   return out + "</figure>\n";
 }
 
+/// An entry of a legend.
 [[nodiscard]] inline std::string swatch(std::size_t colour, std::string_view name, std::string_view kind) {
   return "<span><i class=\"" + std::string(kind) + " f" + std::to_string(colour % colours) + "\"></i>" +
          html_escape(name) + "</span>";
@@ -168,6 +175,7 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
   return out;
 }
 
+/// A bar with its tooltip.
 [[nodiscard]] inline std::string column(double x, double wide, double y, double base, std::size_t colour,
                                         std::string_view hint) {
   return "<rect class=\"f" + std::to_string(colour % colours) + "\" x=\"" + px(x) + "\" y=\"" + px(y) +
