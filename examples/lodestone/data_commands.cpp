@@ -38,7 +38,8 @@ using lodestone::format_short;
 settings comparable(settings s, const std::string& strategy, std::span<const std::int64_t> lengths) {
   std::int64_t tokens = 0;
   for (const std::int64_t length : lengths) tokens += length;
-  const double packs = std::max(1.0, std::ceil(static_cast<double>(tokens) / static_cast<double>(std::max<std::int64_t>(1, s.tokens))));
+  const double packs =
+      std::max(1.0, std::ceil(static_cast<double>(tokens) / static_cast<double>(std::max<std::int64_t>(1, s.tokens))));
   const double sequences_per_pack = static_cast<double>(lengths.size()) / packs;
   const auto at_least_one = [](double value) { return std::max<std::int64_t>(1, std::llround(value)); };
   if ((strategy == "naive" || strategy == "sorted") && s.packs_per_step > 0) {
@@ -102,7 +103,8 @@ int run_prepare(const settings& s) {
     shown = now;
     const double seconds = std::chrono::duration<double>(now - begin).count();
     const std::string line = format_count(at.records) + " records, " + format_short(static_cast<double>(at.tokens)) +
-                             " tokens, " + format_short(static_cast<double>(at.tokens) / seconds) + " tok/s  " + at.file;
+                             " tokens, " + format_short(static_cast<double>(at.tokens) / seconds) + " tok/s  " +
+                             at.file;
     std::fprintf(stderr, is_terminal ? "\r%s\x1b[K" : "%s\n", line.c_str());
   };
   lodestone::token_store_writer writer(s.output, s.overwrite);
@@ -112,13 +114,14 @@ int run_prepare(const settings& s) {
   if (writer.size() == 0)
     throw lodestone::data_error("no example is left of " + format_count(summary.records) + " records", s.output,
                                 "see the counts:\n" + summary.to_text());
-  writer.commit(lodestone::store_metadata(std::span<const lodestone::data_source>(sources), text.encoder(), options, summary));
+  writer.commit(
+      lodestone::store_metadata(std::span<const lodestone::data_source>(sources), text.encoder(), options, summary));
   save_settings(s, s.output + ".toml");
   for (const std::string& warning : summary.warnings()) note("warning: " + warning);
   const double seconds = std::chrono::duration<double>(clock::now() - begin).count();
   note(s.output + " written in " + lodestone::format_duration(seconds) + " (" +
-       format_short(static_cast<double>(summary.tokens_read) / std::max(seconds, 1e-9)) + " tokens/s); settings in " + s.output +
-       ".toml");
+       format_short(static_cast<double>(summary.tokens_read) / std::max(seconds, 1e-9)) + " tokens/s); settings in " +
+       s.output + ".toml");
   print(summary.to_text());
   return success;
 }
@@ -131,6 +134,7 @@ int run_plan(const settings& s) {
   lodestone::thread_pool pool(thread_count(s));
   lodestone::data_summary summary;
   const any_store examples = load_examples(s.data, s, text, config.vocabulary, pool, "data", &summary);
+  for (const std::string& warning : summary.warnings()) note("warning: " + warning);
   std::vector<std::int64_t> lengths(static_cast<std::size_t>(examples.size()));
   std::int64_t longest = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i)

@@ -163,12 +163,14 @@ any_store load_examples(const std::vector<data_source>& sources, const settings&
                                         s.model, "put the tokenizer of this model into its folder");
   if (counts.records > 0)
     note(std::string(what) + ": " + lodestone::format_count(counts.records) + " records, " +
-         lodestone::format_count(examples.size()) + " examples, " + lodestone::format_count(counts.tokens) + " tokens, " +
-         lodestone::format_count(counts.targets) + " targets");
+         lodestone::format_count(examples.size()) + " examples, " + lodestone::format_count(counts.tokens) +
+         " tokens, " + lodestone::format_count(counts.targets) + " targets");
   else
     note(std::string(what) + ": " + lodestone::format_count(examples.size()) + " examples from a store");
-  for (const std::string& warning : counts.warnings()) note("warning: " + warning);
-  if (summary != nullptr) *summary = counts;
+  if (summary != nullptr)
+    *summary = counts;
+  else
+    for (const std::string& warning : counts.warnings()) note("warning: " + warning);
   return examples;
 }
 

@@ -78,10 +78,11 @@ void inspect_tokenizer(const fs::path& folder, std::int64_t model_vocabulary, li
   out.heading("tokenizer");
   try {
     const lodestone::tokenizer tokenizer = lodestone::tokenizer::load(folder);
-    out.row("vocabulary", format_count(tokenizer.vocabulary_size()) +
-                              (tokenizer.vocabulary_size() > model_vocabulary
-                                   ? "  (more than the model's " + format_count(model_vocabulary) + ": other tokenizer?)"
-                                   : ""));
+    out.row("vocabulary",
+            format_count(tokenizer.vocabulary_size()) +
+                (tokenizer.vocabulary_size() > model_vocabulary
+                     ? "  (more than the model's " + format_count(model_vocabulary) + ": other tokenizer?)"
+                     : ""));
     const auto names = [&](const std::vector<std::int32_t>& ids) {
       std::string text;
       for (const std::int32_t id : ids) text += (text.empty() ? "" : " ") + std::string(tokenizer.token_of(id));
@@ -127,12 +128,12 @@ bool inspect_model(const fs::path& folder, listing& out) {
   extra(config.qk_norm, "norms of q and k");
   extra(!config.windows.empty(), "sliding windows");
   if (!extras.empty()) out.row("with", extras);
-  out.row("RoPE", "base " + format_number(config.rope.base, 8) + ", " + std::to_string(config.rope.dimensions) + " of " +
-                      std::to_string(config.head_dim) + " dimensions, scaling " +
-                      std::string(scaling_name(config.rope.scaling)) +
-                      (config.rope.scaling == lodestone::rope_scaling_kind::none
-                           ? ""
-                           : " by " + format_number(config.rope.factor)));
+  out.row("RoPE",
+          "base " + format_number(config.rope.base, 8) + ", " + std::to_string(config.rope.dimensions) + " of " +
+              std::to_string(config.head_dim) + " dimensions, scaling " +
+              std::string(scaling_name(config.rope.scaling)) +
+              (config.rope.scaling == lodestone::rope_scaling_kind::none ? ""
+                                                                         : " by " + format_number(config.rope.factor)));
   out.row("positions", format_count(config.max_positions));
   std::int64_t parameters = 0;
   for (const lodestone::named_tensor& tensor : lodestone::tensor_names(config)) {
@@ -210,7 +211,8 @@ void inspect_run(const fs::path& folder, listing& out) {
   }
   for (const lodestone::evaluation_record& e : history.evaluations)
     if (&e == &history.evaluations.front() || &e == &history.evaluations.back() || e.best)
-      out.row(e.name + " at " + format_count(e.step), "loss " + lodestone::format_fixed(e.loss, 4) + (e.best ? "  best so far" : ""));
+      out.row(e.name + " at " + format_count(e.step),
+              "loss " + lodestone::format_fixed(e.loss, 4) + (e.best ? "  best so far" : ""));
 }
 
 std::string file_line(const char* name, std::string_view key) {
@@ -265,7 +267,8 @@ int run_inspect(const settings& s) {
     const lodestone::safetensors::file file(path);
     out.heading("safetensors " + path.string());
     for (const auto& entry : file.entries())
-      out.row(entry.name, std::string(lodestone::name_of(entry.type)) + " " + lodestone::safetensors::to_string(entry.shape));
+      out.row(entry.name,
+              std::string(lodestone::name_of(entry.type)) + " " + lodestone::safetensors::to_string(entry.shape));
     is_known = true;
   }
   if (!is_known)
@@ -302,7 +305,8 @@ int run_doctor(const settings&) {
 #ifdef __ARM_NEON
   feature("NEON");
 #endif
-  out.row("compiled for", compiled.empty() ? "the oldest processors of this kind: configure with LODESTONE_NATIVE=ON" : compiled);
+  out.row("compiled for",
+          compiled.empty() ? "the oldest processors of this kind: configure with LODESTONE_NATIVE=ON" : compiled);
 
   out.heading("packages");
   out.row("Eigen", std::to_string(EIGEN_WORLD_VERSION) + "." + std::to_string(EIGEN_MAJOR_VERSION) + "." +
@@ -319,7 +323,8 @@ int run_doctor(const settings&) {
   out.row("PCRE2", std::string(pcre.data()) + (has_jit != 0 ? ", with JIT" : ", without JIT: tokenising is slow"));
   out.row("utf8proc", utf8proc_version());
   out.row("CLI11", CLI11_VERSION);
-  out.row("toml++", std::to_string(TOML_LIB_MAJOR) + "." + std::to_string(TOML_LIB_MINOR) + "." + std::to_string(TOML_LIB_PATCH));
+  out.row("toml++",
+          std::to_string(TOML_LIB_MAJOR) + "." + std::to_string(TOML_LIB_MINOR) + "." + std::to_string(TOML_LIB_PATCH));
 
   out.heading("machine");
   const std::string name = file_line("/proc/cpuinfo", "model name");
@@ -336,14 +341,16 @@ int run_doctor(const settings&) {
   supports(__builtin_cpu_supports("avx512f") != 0, "AVX-512");
   out.row("it offers", has.empty() ? "none of AVX2, FMA, AVX-512" : has);
   if (has != compiled)
-    out.row("", "this program uses " + (compiled.empty() ? std::string("none") : compiled) + ": build it on this machine");
+    out.row("",
+            "this program uses " + (compiled.empty() ? std::string("none") : compiled) + ": build it on this machine");
 #endif
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
   if (pages > 0 && page > 0) out.row("memory", format_bytes(static_cast<double>(pages) * static_cast<double>(page)));
   out.row("matrix products, f32", format_number(measure_gemm(pool) / 1e9, 3) + " GFLOP/s");
   std::string gpu;
   std::error_code ignored;
-  for (fs::directory_iterator entry("/proc/driver/nvidia/gpus", ignored), end; !ignored && entry != end; entry.increment(ignored))
+  for (fs::directory_iterator entry("/proc/driver/nvidia/gpus", ignored), end; !ignored && entry != end;
+       entry.increment(ignored))
     gpu = file_line((entry->path() / "information").c_str(), "Model");
   out.row("GPU", gpu.empty() ? "none found" : gpu + " (this program computes on the processor)");
   print(out.str());

@@ -23,7 +23,8 @@ void note(std::string_view text) {
 
 void print(std::string_view text) {
   std::fflush(stdout);  // nothing is buffered there: one way out
-  lodestone::detail::write_all(STDOUT_FILENO, std::as_bytes(std::span(text.data(), text.size())), -1, "standard output");
+  lodestone::detail::write_all(STDOUT_FILENO, std::as_bytes(std::span(text.data(), text.size())), -1,
+                               "standard output");
 }
 
 namespace {

@@ -61,8 +61,8 @@ int score(const settings& s) {
     for (const double log_prob : log_probs) sum -= log_prob;
     const auto json = [](double value) { return std::isfinite(value) ? lodestone::format_exact(value) : "null"; };
     const std::string mean = log_probs.empty() ? "null" : json(sum / static_cast<double>(log_probs.size()));
-    print("{\"nll_sum\": " + json(sum) + ", \"nll_mean\": " + mean +
-          ", \"targets\": " + std::to_string(log_probs.size()) + ", \"tokens\": " + std::to_string(batch.size()) + "}\n");
+    print("{\"nll_sum\": " + json(sum) + ", \"nll_mean\": " + mean + ", \"targets\": " +
+          std::to_string(log_probs.size()) + ", \"tokens\": " + std::to_string(batch.size()) + "}\n");
   }
   return success;
 }

@@ -269,7 +269,8 @@ class table {
     };
     o.from_text = [&target, check_positive, key = o.key](const std::vector<std::string>& v) {
       target.clear();
-      for (const std::string& one : split(v)) target.push_back(check_positive(whole_from_text(one, flag(key)), flag(key)));
+      for (const std::string& one : split(v))
+        target.push_back(check_positive(whole_from_text(one, flag(key)), flag(key)));
     };
     o.from_node = [&target, check_positive](const toml::node& n, const std::string& where) {
       if (!n.is_array()) wrong_type(n, where, "a list of whole numbers");
@@ -411,11 +412,14 @@ void table::sources(std::string key, unsigned users, std::vector<data_source>& t
 }
 
 void table::fill() {
-  text("model", tokenize | data_makers | model_runners, s_.model, "Hugging Face model folder (tokenize: or tokenizer file)");
+  text("model", tokenize | data_makers | model_runners, s_.model,
+       "Hugging Face model folder (tokenize: or tokenizer file)");
   sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
-  text("output", prepare | sft, s_.output, "sft: folder of the run and of the trained model; prepare: file of the store");
-  text("resume", sft, s_.resume, "auto (continue the run in the output folder if there is one), never, or the path of a "
+  text("output", prepare | sft, s_.output,
+       "sft: folder of the run and of the trained model; prepare: file of the store");
+  text("resume", sft, s_.resume,
+       "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
 
   text("template", data_makers | generate, s_.template_name,
@@ -443,7 +447,8 @@ void table::fill() {
   whole("max_tokens", data_makers, s_.max_tokens, 0,
         "longest example; 0: what a pack or shared stream holds, else no limit");
   choice("over_long", data_makers, s_.over_long,
-         {"error", "drop", "truncate-left", "truncate-right", "truncate-middle", "split"}, "what becomes of longer ones");
+         {"error", "drop", "truncate-left", "truncate-right", "truncate-middle", "split"},
+         "what becomes of longer ones");
   truth("keep_answers", data_makers, s_.keep_answers, "truncation shortens questions and documents, never answers");
   truth("end_of_text", data_makers, s_.end_of_text, "plain documents end with the end-of-sequence token");
   truth("join_turns", data_makers, s_.join_turns, "two turns of one role in a row become one (else an error)");
@@ -503,6 +508,8 @@ void table::fill() {
   choice("activations", trainers, s_.activations, {"keep-all", "keep-attention", "checkpoint"},
          "what is kept between forward and backward");
   choice("dtype", plan | model_runners, s_.dtype, {"f32", "f64"}, "arithmetic of the host backend");
+  choice("export_model", sft, s_.export_model, {"last", "best"},
+         "which weights become the model: those of the last step, or of the lowest held-out loss");
   choice("export_dtype", sft, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
          "of the written model; same: as the model folder");
   whole("threads", tokenize | data_makers | model_runners | demo, s_.threads, 0, "0: as many as the machine has");
@@ -579,7 +586,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& names
     for (std::size_t j = 0; j <= m; ++j) d[0][j] = j;
     for (std::size_t i = 1; i <= n; ++i)
       for (std::size_t j = 1; j <= m; ++j) {
-        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same(word[i - 1], name[j - 1]) ? 0 : 1)});
+        d[i][j] =
+            std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same(word[i - 1], name[j - 1]) ? 0 : 1)});
         if (i > 1 && j > 1 && same(word[i - 1], name[j - 2]) && same(word[i - 2], name[j - 1]))
           d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
       }
@@ -632,7 +640,8 @@ request read_request(int argc, const char* const* argv) {
         continue;
       }
       const std::string name = o.key == "path" ? "path" : flag(o.key);
-      one.flag = o.is_list ? sub->add_option(name, one.texts, help) : sub->add_option(name, one.text, help)->take_last();
+      one.flag =
+          o.is_list ? sub->add_option(name, one.texts, help) : sub->add_option(name, one.text, help)->take_last();
       one.flag->type_name(o.kind);
       if (o.is_list) one.flag->allow_extra_args(false);  // the flag is repeated, or values are joined by commas
     }
@@ -683,7 +692,8 @@ request read_request(int argc, const char* const* argv) {
     one->what->from_text(one->texts);
     result.given.push_back(one->what->key);
   }
-  const bool has_strings = std::ranges::any_of(result.given, [](const auto& k) { return k.starts_with("custom_template_"); });
+  const bool has_strings =
+      std::ranges::any_of(result.given, [](const auto& k) { return k.starts_with("custom_template_"); });
   if (has_strings && std::ranges::find(result.given, "template") == result.given.end())
     result.values.template_name = "custom";
   if (has_strings && result.values.template_name != "custom")
@@ -701,9 +711,9 @@ void resolve(settings& s) {
   const std::int64_t room = packs ? s.tokens : s.batching == "sorted" ? s.group_tokens : 0;
   if (s.max_tokens == 0) s.max_tokens = room;
   if (room > 0 && s.max_tokens > room)
-    throw config_error("examples of up to " + std::to_string(s.max_tokens) + " tokens do not fit into " +
-                           std::to_string(room),
-                       "max_tokens", packs ? "raise tokens, or lower max_tokens" : "raise group_tokens, or lower max_tokens");
+    throw config_error(
+        "examples of up to " + std::to_string(s.max_tokens) + " tokens do not fit into " + std::to_string(room),
+        "max_tokens", packs ? "raise tokens, or lower max_tokens" : "raise group_tokens, or lower max_tokens");
 }
 
 void check(command what, const settings& s) {
@@ -738,6 +748,8 @@ void check(command what, const settings& s) {
   if (what == command::sft) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");
+    if (s.export_model == "best" && (s.held_out.empty() || !s.keep_best))
+      throw config_error("the best model needs held_out data and keep_best", "export_model", "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
   if (what == command::generate && s.temperature < 0.0) throw config_error("must not be negative", "temperature");
@@ -789,8 +801,8 @@ std::vector<lodestone::setting> to_pairs(const settings& values) {
 
 void save_settings(const settings& values, const std::filesystem::path& name) {
   lodestone::atomic_file file(name);
-  file.write("# The resolved configuration. To run it again: lodestone sft --config " + name.filename().string() + "\n" +
-             to_toml(values));
+  file.write("# The resolved configuration. To run it again: lodestone sft --config " + name.filename().string() +
+             "\n" + to_toml(values));
   file.commit();
 }
 

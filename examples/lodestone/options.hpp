@@ -97,6 +97,7 @@ struct settings {
   bool rehearse = true;
   std::string activations = "checkpoint";
   std::string dtype = "f32";
+  std::string export_model = "last";
   std::string export_dtype = "same";
   std::int64_t threads = 0;
   std::int64_t ranks = 1;
@@ -147,8 +148,8 @@ struct early_exit {
   std::string text;
 };
 
-/// Reads the command line and the configuration file that it names. Throws lodestone::config_error for unknown flags and
-/// keys (naming the nearest one), wrong types and values (with file:line), and early_exit.
+/// Reads the command line and the configuration file that it names. Throws lodestone::config_error for unknown flags
+/// and keys (naming the nearest one), wrong types and values (with file:line), and early_exit.
 [[nodiscard]] request read_request(int argc, const char* const* argv);
 
 /// Throws config_error for settings that contradict each other or that `what` needs and lacks.

@@ -74,8 +74,7 @@ template <class Value, std::size_t N>
   return strategy == "packed" || strategy == "original" ? s.tokens : strategy == "sorted" ? s.group_tokens : 0;
 }
 
-/// `strategy` with the settings' numbers. A strategy that counts in another unit than the one given gets a comparable
-/// content: `sequences` a step, which the caller works out.
+/// `strategy` with the settings' numbers. The content of a step must be given in a unit that the strategy counts in.
 [[nodiscard]] inline any_batching make_batching(const settings& s, const std::string& strategy) {
   using namespace lodestone::batching;
   if (strategy == "naive")

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lodestone/attention/blocked.hpp>
@@ -19,6 +20,7 @@
 #include <lodestone/train/checkpoints.hpp>
 #include <lodestone/train/loop.hpp>
 #include <lodestone/train/program.hpp>
+#include <lodestone/train/recorders/format.hpp>
 #include <lodestone/train/recorders/html_recorder.hpp>
 #include <lodestone/train/recorders/jsonl.hpp>
 #include <lodestone/train/recorders/progress.hpp>
@@ -62,14 +64,27 @@ struct start_recorder {
   }
 };
 
-lodestone::recorder_list make_recorders(const settings& s, const lodestone::run_folder& folder, bool& has_started) {
-  lodestone::recorder_list recorders;
+/// Passes on, once all recorders have heard of the run, what was noticed about the data.
+struct data_recorder {
+  lodestone::recorder_list* all = nullptr;
+  std::vector<std::string> warnings;
+  void record(const lodestone::run_started& event) {
+    if (event.resumed_step > 0) return;  // they stand in the records already
+    for (const std::string& text : warnings)
+      all->record(lodestone::message{lodestone::message_level::warning, text, 0});
+  }
+};
+
+void add_recorders(lodestone::recorder_list& recorders, const settings& s, const lodestone::run_folder& folder,
+                   std::vector<std::string> warnings, bool& has_started) {
   recorders.add(start_recorder{&s, &folder, &has_started});
   if (s.progress) recorders.add(lodestone::progress_recorder());
   if (s.metrics) recorders.add(lodestone::jsonl_recorder(folder.metrics()));
   if (s.tensorboard) recorders.add(lodestone::tensorboard_recorder(folder.tensorboard()));
   if (s.report) recorders.add(lodestone::html_recorder(folder.report(), folder.metrics()));
-  return recorders;
+  if (!s.progress)
+    for (const std::string& text : warnings) note("warning: " + text);
+  recorders.add(data_recorder{&recorders, std::move(warnings)});
 }
 
 /// The element type of the written model.
@@ -100,6 +115,22 @@ lodestone::train::loop_options make_loop_options(const settings& s) {
   options.rehearse = s.rehearse;
   options.settings = to_pairs(s);
   return options;
+}
+
+/// Puts the weights of the best checkpoint into the store.
+template <class Store>
+void take_best(Store& weights, const lodestone::run_folder& folder) {
+  const auto newest = lodestone::latest_training_state(folder.checkpoints());
+  if (!newest) return;
+  const lodestone::training_state last(*newest, lodestone::verification::sizes);
+  const auto step = std::stoll(last.metadata("progress.best_step"));
+  const fs::path best = lodestone::training_state_folder(folder.checkpoints(), step);
+  if (step == 0 || !fs::exists(best)) {
+    note("warning: no checkpoint was better than the start; the weights of the last step are written");
+    return;
+  }
+  static_cast<void>(lodestone::train::read_state(weights, lodestone::training_state(best)));
+  note("the model is that of step " + lodestone::format_count(step) + ", which had the lowest held-out loss");
 }
 
 /// One rank of a run. Returns the outcome, the same on every rank.
@@ -134,9 +165,10 @@ lodestone::run_finished train_rank(const settings& s, const lodestone::model_con
   const auto stop = [&] { return signals.requested(); };
   const lodestone::run_finished done = lodestone::train::run(program, examples, held_out, make_loop_options(s),
                                                              recorders, saver, stop, at);
-  if (done.outcome == lodestone::run_outcome::completed && group.rank() == 0)
-    parameters::save_folder(weights, folder.model(), s.model,
-                            {.type = export_type(s), .existing = lodestone::existing_folder::replace});
+  if (done.outcome != lodestone::run_outcome::completed || group.rank() != 0) return done;
+  if (s.export_model == "best") take_best(weights, folder);
+  parameters::save_folder(weights, folder.model(), s.model,
+                          {.type = export_type(s), .existing = lodestone::existing_folder::replace});
   return done;
 }
 
@@ -147,18 +179,28 @@ int sft(const settings& s) {
   static_cast<void>(make_optimizer(s));  // faults in the settings show before the data are read
   const auto pool = std::make_shared<lodestone::thread_pool>(thread_count(s));
   any_store examples, held_out;
+  std::vector<std::string> warnings;
   {
     const text_parts text(s, s.end_of_text);
-    examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data");
+    lodestone::data_summary summary;
+    examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data", &summary);
+    warnings = summary.warnings();
     if (!s.held_out.empty()) held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out");
   }
+  std::int64_t longest = 0;
+  for (std::int64_t i = 0; i < examples.size(); ++i) longest = std::max(longest, examples.length(i));
+  if (config.max_positions > 0 && longest > config.max_positions)
+    warnings.push_back("the longest example has " + lodestone::format_count(longest) + " tokens, the model knows " +
+                       lodestone::format_count(config.max_positions) + " positions; raise rope_base or set " +
+                       "rope_scaling, and max_positions");
   const lodestone::run_folder folder(
       s.output, s.resume == "never" ? lodestone::resume_from::never : lodestone::resume_from::automatic);
   const std::optional<fs::path> checkpoint = find_checkpoint(s, folder);
   if (checkpoint) note("resuming from " + checkpoint->string());
 
   bool has_started = false;
-  lodestone::recorder_list recorders = make_recorders(s, folder, has_started);
+  lodestone::recorder_list recorders;
+  add_recorders(recorders, s, folder, std::move(warnings), has_started);
   const lodestone::stop_signals signals;
   lodestone::run_finished done;
   try {

@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <lodestone/attention/gather.hpp>
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/random.hpp>
 
@@ -95,6 +96,29 @@ BOOST_AUTO_TEST_CASE(overlap_is_found_wherever_it_hides) {
       accepted = false;
     }
     BOOST_REQUIRE(accepted == (most <= 1));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(gathered_rows_see_the_keys_that_they_saw) {
+  const std::vector<slice> list{{0, 7, 0, 7},
+                                {7, 12, 0, 7, slice_kind::full},
+                                {7, 12, 7, 12, slice_kind::causal, 3},
+                                {12, 20, 12, 17}};  // its first three rows see nothing
+  random_stream random(12, random_purpose::user);
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t row = 0; row < 22; ++row)
+      if (random.below(2) == 0) rows.push_back(row);
+    const std::vector<slice> gathered = gather_slices(list, rows);
+    BOOST_CHECK_NO_THROW(check_slices(gathered, static_cast<std::int64_t>(rows.size()), 22));
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      for (std::int64_t k = 0; k < 22; ++k) {
+        bool before = false;
+        bool after = false;
+        for (const slice& s : list) before = before || sees(s, rows[i], k);
+        for (const slice& s : gathered) after = after || sees(s, static_cast<std::int64_t>(i), k);
+        BOOST_REQUIRE(before == after);
+      }
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/pickle.hpp>
+#include <lodestone/checkpoint/pickle_machine.hpp>
 #include <lodestone/checkpoint/zip.hpp>
 
 #include "../support/support.hpp"
@@ -92,9 +93,7 @@ std::string rejection_of_pickle(const std::string& program) {
   return rejection(zipped({{"a/data.pkl", program}, {"a/data/0", std::string(16, '\0')}}));
 }
 
-std::string text(const std::string& value) {
-  return std::string("\x8c") + static_cast<char>(value.size()) + value;
-}
+std::string text(const std::string& value) { return std::string("\x8c") + static_cast<char>(value.size()) + value; }
 
 /// A dictionary with one float32 tensor on the 4 elements of data/0.
 std::string one_tensor(const std::string& offset, const std::string& sizes, const std::string& strides,
@@ -109,9 +108,9 @@ BOOST_AUTO_TEST_SUITE(checkpoint_pickle)
 
 BOOST_AUTO_TEST_CASE(reads_what_torch_saves_and_refuses_the_rest) {
   const json cases = json::parse(lodestone_test::read_file(data("checkpoint/pytorch_cases.json")));
-  const std::map<std::string, dtype> types{{"float32", dtype::f32}, {"float64", dtype::f64}, {"float16", dtype::f16},
-                                           {"bfloat16", dtype::bf16}, {"int64", dtype::i64}, {"int32", dtype::i32},
-                                           {"uint8", dtype::u8}, {"bool", dtype::boolean}};
+  const std::map<std::string, dtype> types{{"float32", dtype::f32},   {"float64", dtype::f64}, {"float16", dtype::f16},
+                                           {"bfloat16", dtype::bf16}, {"int64", dtype::i64},   {"int32", dtype::i32},
+                                           {"uint8", dtype::u8},      {"bool", dtype::boolean}};
   int accepted = 0;
   for (const json& item : cases) {
     const auto name = item["name"].get<std::string>();
@@ -170,7 +169,8 @@ BOOST_AUTO_TEST_CASE(tensors_stay_within_their_storage) {
   BOOST_TEST(contains(rejection_of_pickle(one_tensor(zero, square, "(K\1t")), "differ in number"));
   BOOST_TEST(contains(rejection_of_pickle(one_tensor(zero, square, rows, "K\5")), "shorter than"));
   BOOST_TEST(contains(rejection_of_pickle(one_tensor(zero, square, rows, negative)), "shorter than"));
-  BOOST_TEST(contains(rejection_of_pickle(one_tensor(zero, "(K\xffK\xffK\xfft", "(" + zero + zero + zero + "t")), "repeats"));
+  BOOST_TEST(
+      contains(rejection_of_pickle(one_tensor(zero, "(K\xffK\xffK\xfft", "(" + zero + zero + zero + "t")), "repeats"));
   // The stride of an axis of size 1 says nothing, however large; the transpose is copied.
   BOOST_TEST(rejection_of_pickle(one_tensor(zero, "(K\2K\1K\2t", "(K\1" + huge + "K\2t")).empty());
 }
@@ -185,7 +185,7 @@ BOOST_AUTO_TEST_CASE(broken_programs_are_refused) {
   BOOST_TEST(contains(rejection_of_pickle("c__builtin__\neval\n."), "'__builtin__.eval'"));
   BOOST_TEST(contains(rejection_of_pickle("ctorch._utils\n_rebuild_tensor_v2"), "ends early"));
   BOOST_TEST(contains(rejection_of_pickle(text("os") + text("system") + "\x93."), "'os.system'"));
-  BOOST_TEST(contains(rejection_of_pickle("i"), "opcode 105"));  // INST would call by name
+  BOOST_TEST(contains(rejection_of_pickle("i"), "opcode 105"));     // INST would call by name
   BOOST_TEST(contains(rejection_of_pickle("\x81"), "opcode 129"));  // NEWOBJ
   BOOST_TEST(contains(rejection_of_pickle("X\xff\xff\xff\xff"), "ends early"));
   BOOST_TEST(contains(rejection_of_pickle("}" + text("a") + "}s."), "no tensor"));

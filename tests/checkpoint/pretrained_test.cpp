@@ -15,10 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/pretrained.hpp>
@@ -183,7 +183,8 @@ BOOST_AUTO_TEST_CASE(broken_folders_are_explained) {
     write_file(index, nlohmann::json{{"weight_map", {{"a", name}}}}.dump());
     BOOST_TEST(contains(reason(), "not a name within the folder"), reason());
   }
-  for (const char* text : {"", "[]", "{}", R"({"weight_map": 3})", R"({"weight_map": {}})", R"({"weight_map": {"a": 3}})"}) {
+  for (const char* text :
+       {"", "[]", "{}", R"({"weight_map": 3})", R"({"weight_map": {}})", R"({"weight_map": {"a": 3}})"}) {
     write_file(index, text);
     BOOST_TEST(!reason().empty());
   }
@@ -228,8 +229,8 @@ BOOST_AUTO_TEST_CASE(one_message_names_all_that_is_missing_wrong_and_surplus) {
 }
 
 BOOST_AUTO_TEST_CASE(elements_are_converted_exactly_or_rounded_once) {
-  const std::vector<float> values{0.0F, -0.0F, 1.0F, 1.0F / 3.0F, 65504.0F, 1e-7F, -3.0e38F,
-                                  std::numeric_limits<float>::infinity()};
+  const std::vector<float> values{0.0F,     -0.0F, 1.0F,     1.0F / 3.0F,
+                                  65504.0F, 1e-7F, -3.0e38F, std::numeric_limits<float>::infinity()};
   for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16}) {
     std::vector<std::byte> stored;
     lodestone::store_elements<float>(values, type, stored);
@@ -257,7 +258,8 @@ BOOST_AUTO_TEST_CASE(elements_are_converted_exactly_or_rounded_once) {
   double back = 0;
   lodestone::convert_elements<double>({"x", dtype::f64, {1}, stored}, std::span(&back, 1));
   BOOST_TEST(back == third[0]);
-  BOOST_CHECK_THROW(lodestone::convert_elements<double>({"x", dtype::i64, {1}, stored}, std::span(&back, 1)), format_error);
+  BOOST_CHECK_THROW(lodestone::convert_elements<double>({"x", dtype::i64, {1}, stored}, std::span(&back, 1)),
+                    format_error);
   BOOST_CHECK_THROW(lodestone::store_elements<double>(third, dtype::u8, stored), format_error);
 }
 
@@ -280,8 +282,10 @@ BOOST_AUTO_TEST_CASE(a_folder_goes_out_and_comes_back) {
     options.shard_bytes = shard_bytes;
     const fs::path out = folder / ("out" + std::to_string(shard_bytes));
     pretrained_writer writer(out, folder / "in", config, options);
-    if (shard_bytes == 1) write_all<double>(writer);
-    else write_all<float>(writer);
+    if (shard_bytes == 1)
+      write_all<double>(writer);
+    else
+      write_all<float>(writer);
     BOOST_TEST(!fs::exists(out));
     writer.commit();
 
@@ -309,7 +313,8 @@ BOOST_AUTO_TEST_CASE(a_folder_goes_out_and_comes_back) {
       lodestone::convert_elements<float>(entry, values);
       total += entry.bytes.size();
       for (std::size_t j = 0; j < values.size(); ++j)
-        BOOST_TEST(values[j] == (shard_bytes == 1'000 ? static_cast<float>(lodestone::bf16(expected[j])) : expected[j]));
+        BOOST_TEST(values[j] ==
+                   (shard_bytes == 1'000 ? static_cast<float>(lodestone::bf16(expected[j])) : expected[j]));
     }
     if (shard_bytes > 1'000) continue;
     const auto index = nlohmann::json::parse(read_file(out / "model.safetensors.index.json"));
@@ -352,7 +357,8 @@ BOOST_AUTO_TEST_CASE(existing_folders_are_safe) {
   write_source(folder / "in");
   const model_config config = lodestone::read_model_config(folder / "in");
   fs::create_directory(folder / "out");
-  BOOST_TEST(contains(message([&] { pretrained_writer writer(folder / "out", folder / "in", config); }), "exists already"));
+  BOOST_TEST(
+      contains(message([&] { pretrained_writer writer(folder / "out", folder / "in", config); }), "exists already"));
   export_options options;
   options.existing = lodestone::existing_folder::replace;
   write_file(folder / "out/diary.txt", "precious");

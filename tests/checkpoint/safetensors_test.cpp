@@ -92,8 +92,7 @@ BOOST_AUTO_TEST_CASE(every_prefix_of_a_file_is_rejected) {
   const temporary_folder folder;
   const std::string whole = image(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
   BOOST_TEST(rejection(folder, whole).empty());
-  for (std::size_t size = 0; size < whole.size(); ++size)
-    BOOST_TEST(!rejection(folder, whole.substr(0, size)).empty());
+  for (std::size_t size = 0; size < whole.size(); ++size) BOOST_TEST(!rejection(folder, whole.substr(0, size)).empty());
 }
 
 BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
@@ -122,7 +121,8 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
 
   safetensors::file file(folder / "x.safetensors");
   BOOST_TEST(file.entries().size() == 6U);
-  BOOST_TEST(file.values<std::uint8_t>("bytes") == std::span<const std::uint8_t>(bytes), boost::test_tools::per_element());
+  BOOST_TEST(file.values<std::uint8_t>("bytes") == std::span<const std::uint8_t>(bytes),
+             boost::test_tools::per_element());
   BOOST_TEST(file.values<double>(name) == std::span<const double>(doubles), boost::test_tools::per_element());
   BOOST_TEST(file.values<float>("floats") == std::span<const float>(floats), boost::test_tools::per_element());
   BOOST_TEST(file.values<std::int64_t>("scalar")[0] == -1);
@@ -166,7 +166,8 @@ BOOST_AUTO_TEST_CASE(impossible_declarations_are_refused) {
   BOOST_CHECK_THROW(safetensors::writer(out, list{{"__metadata__", dtype::f32, {1}}}), format_error);
   BOOST_CHECK_THROW(safetensors::writer(out, list{{"\xff", dtype::f32, {1}}}), format_error);
   BOOST_CHECK_THROW(safetensors::writer(out, list{{"a", dtype::f32, {-1}}}), lodestone::shape_error);
-  BOOST_CHECK_THROW(safetensors::writer(out, list{{"a", dtype::f32, {std::int64_t{1} << 62, 2}}}), lodestone::shape_error);
+  BOOST_CHECK_THROW(safetensors::writer(out, list{{"a", dtype::f32, {std::int64_t{1} << 62, 2}}}),
+                    lodestone::shape_error);
   BOOST_CHECK_THROW(safetensors::writer(out, list{{"a", dtype::f64, {std::int64_t{1} << 62}}}), lodestone::shape_error);
   BOOST_CHECK_THROW(safetensors::writer(folder / "no/x.safetensors", list{}), lodestone::io_error);
   BOOST_TEST(std::filesystem::is_empty(folder.path()));

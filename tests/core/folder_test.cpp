@@ -8,9 +8,9 @@
 #include <string>
 #include <utility>
 
-#include <csignal>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <lodestone/core/checksum.hpp>
 #include <lodestone/core/folder.hpp>
@@ -36,7 +36,8 @@ std::size_t entries(const fs::path& folder) {
 std::uint64_t checksum(const std::string& text, std::size_t piece) {
   lodestone::checksum64 sum;
   const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
-  for (std::size_t at = 0; at < bytes.size(); at += piece) sum.update(bytes.subspan(at, std::min(piece, bytes.size() - at)));
+  for (std::size_t at = 0; at < bytes.size(); at += piece)
+    sum.update(bytes.subspan(at, std::min(piece, bytes.size() - at)));
   return sum.value();
 }
 

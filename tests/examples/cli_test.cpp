@@ -31,7 +31,8 @@ using words = std::vector<std::string>;
 /// The built program: LODESTONE_PROGRAM, which the build sets. Without it the tests say so and pass.
 const char* program() {
 #ifdef LODESTONE_CLI
-  static const char* const path = std::getenv("LODESTONE_PROGRAM") != nullptr ? std::getenv("LODESTONE_PROGRAM") : LODESTONE_CLI;
+  static const char* const path =
+      std::getenv("LODESTONE_PROGRAM") != nullptr ? std::getenv("LODESTONE_PROGRAM") : LODESTONE_CLI;
 #else
   static const char* const path = std::getenv("LODESTONE_PROGRAM");
 #endif
@@ -127,7 +128,8 @@ BOOST_AUTO_TEST_CASE(help_and_version_are_results) {
   BOOST_TEST(version.err.empty());
   const result help = run(folder.path(), {"--help"});
   BOOST_TEST(help.status == 0);
-  for (const char* word : {"tokenize", "prepare", "plan", "sft", "score", "generate", "inspect", "doctor", "demo", "Exit status"})
+  for (const char* word :
+       {"tokenize", "prepare", "plan", "sft", "score", "generate", "inspect", "doctor", "demo", "Exit status"})
     BOOST_TEST(has(help.out, word), word);
   const result sft = run(folder.path(), {"sft", "--help"});
   BOOST_TEST(sft.status == 0);
@@ -167,7 +169,8 @@ BOOST_AUTO_TEST_CASE(wrong_configurations_are_refused_with_their_line) {
   refused("[[data]]\nformat = \"text\"\n", {"data.path", "has no path"});
   refused("[[data]]\npath = \"x\"\ncount = 0.5\n", {"run.toml:3: data.count", "whole number"});
   refused("[custom_template]\nuser_prefx = \"Q\"\n", {"run.toml:2:", "custom_template_user_prefix"});
-  refused("packs_per_step = 8\ntokens_per_step = 9\nmodel = \"m\"\noutput = \"o\"\ndata = \"d\"\n", {"packs_per_step", "more than once"});
+  refused("packs_per_step = 8\ntokens_per_step = 9\nmodel = \"m\"\noutput = \"o\"\ndata = \"d\"\n",
+          {"packs_per_step", "more than once"});
   const result absent = run(folder.path(), {"sft", "--config", "absent.toml"});
   BOOST_TEST(absent.status == 1);
   BOOST_TEST(has(absent.err, "absent.toml: cannot open"), absent.err);
@@ -261,20 +264,23 @@ BOOST_AUTO_TEST_CASE(generate_writes_what_transformers_generates) {
                                        std::to_string(expected.at("ids").size()), "--temperature", "0"});
   BOOST_TEST(r.status == 0, r.err);
   write_file(folder / "ids.json", expected.at("ids").dump());
-  const result text = run(folder.path(), {"tokenize", "--model", model(), "--text-file", "ids.json", "--decode", "--no-special"});
+  const result text =
+      run(folder.path(), {"tokenize", "--model", model(), "--text-file", "ids.json", "--decode", "--no-special"});
   const auto trimmed = [](std::string s) {
     s.erase(0, s.find_first_not_of(" \n"));
     s.erase(s.find_last_not_of(" \n") + 1);
     return s;
   };
   BOOST_TEST(trimmed(r.out) == trimmed(text.out));
-  check_refused(run(folder.path(), {"generate", "--model", model(), "--prompt", "x", "--temperature", "1"}), {"--temperature"});
+  check_refused(run(folder.path(), {"generate", "--model", model(), "--prompt", "x", "--temperature", "1"}),
+                {"--temperature"});
 }
 
 BOOST_AUTO_TEST_CASE(results_that_cannot_be_written_are_a_failure) {
   const temporary_folder folder;
   write_file(folder / "text.txt", "a cat");
-  const int status = finish(start(folder.path(), {"tokenize", "--model", model(), "--text-file", "text.txt"}, "/dev/full"));
+  const int status =
+      finish(start(folder.path(), {"tokenize", "--model", model(), "--text-file", "text.txt"}, "/dev/full"));
   BOOST_TEST(status == 1);
   BOOST_TEST(has(read_file(folder / "err.txt"), "standard output"));
 }
@@ -295,7 +301,8 @@ BOOST_AUTO_TEST_CASE(a_store_is_prepared_once_planned_and_inspected) {
   const result inspected = run(folder.path(), {"inspect", "train.tokens"});
   BOOST_TEST(inspected.status == 0);
   BOOST_TEST(has(inspected.out, "examples                  24"), inspected.out);
-  const result from_store = run(folder.path(), {"plan", "--model", model(), "--data", "train.tokens", "--tokens", "256"});
+  const result from_store =
+      run(folder.path(), {"plan", "--model", model(), "--data", "train.tokens", "--tokens", "256"});
   BOOST_TEST(from_store.status == 0, from_store.err);
   BOOST_TEST(has(from_store.out, "packed: 24 examples"), from_store.out);
   BOOST_TEST(has(from_store.out, "lost                       0 tokens"), from_store.out);
@@ -369,14 +376,16 @@ BOOST_AUTO_TEST_CASE(naive_sorted_and_packed_runs_of_several_ranks_agree) {
   write_documents(folder / "train.jsonl");
   // One step with all examples: whatever shares a stream or a rank, the loss and the gradient are the same.
   std::vector<double> losses, norms;
-  for (const words& more : {words{"--batching", "naive", "--sequences-per-step", "24"},
-                            words{"--batching", "sorted", "--sequences-per-step", "24", "--group", "3"},
-                            words{"--batching", "packed", "--sequences-per-step", "24"},
-                            words{"--batching", "packed", "--sequences-per-step", "24", "--ranks", "3", "--packing", "next-fit"},
-                            words{"--batching", "original", "--packs-per-step", "24"}}) {
+  for (const words& more :
+       {words{"--batching", "naive", "--sequences-per-step", "24"},
+        words{"--batching", "sorted", "--sequences-per-step", "24", "--group", "3"},
+        words{"--batching", "packed", "--sequences-per-step", "24"},
+        words{"--batching", "packed", "--sequences-per-step", "24", "--ranks", "3", "--packing", "next-fit"},
+        words{"--batching", "original", "--packs-per-step", "24"}}) {
     const std::string output = "out" + std::to_string(losses.size());
-    words arguments{"sft",      "--model",  model(),     "--data", "train.jsonl", "--output",    output, "--tokens", "128",
-                    "--epochs", "1",        "--dtype",   "f64",    "--max-tokens", "128", "--learning-rate", "1e-3"};
+    words arguments{"sft",  "--model",      model(), "--data",          "train.jsonl", "--output",
+                    output, "--tokens",     "128",   "--epochs",        "1",           "--dtype",
+                    "f64",  "--max-tokens", "128",   "--learning-rate", "1e-3"};
     if (more[1] == "naive" || more[1] == "sorted") arguments.insert(arguments.end(), {"--group-tokens", "0"});
     arguments.insert(arguments.end(), more.begin(), more.end());
     const result r = run(folder.path(), arguments);
@@ -397,9 +406,11 @@ BOOST_AUTO_TEST_CASE(naive_sorted_and_packed_runs_of_several_ranks_agree) {
 
 BOOST_AUTO_TEST_CASE(conversations_need_a_chat_format_and_take_one_of_their_own) {
   const temporary_folder folder;
-  write_file(folder / "chat.jsonl", R"({"messages": [{"role": "user", "content": "Who ran?"}, {"role": "assistant", "content": "The cat."}]})"
-                                    "\n");
-  const words base{"sft", "--model", model(), "--data", "chat.jsonl", "--output", "out", "--tokens", "128", "--epochs", "1"};
+  write_file(folder / "chat.jsonl",
+             R"({"messages": [{"role": "user", "content": "Who ran?"}, {"role": "assistant", "content": "The cat."}]})"
+             "\n");
+  const words base{"sft", "--model",  model(), "--data",   "chat.jsonl", "--output",
+                   "out", "--tokens", "128",   "--epochs", "1"};
   const result refused = run(folder.path(), base);
   BOOST_TEST(refused.status == 2);
   BOOST_TEST(has(refused.err, "chat_template"), refused.err);
@@ -408,7 +419,8 @@ BOOST_AUTO_TEST_CASE(conversations_need_a_chat_format_and_take_one_of_their_own)
   custom.insert(custom.end(), {"--custom-template-user-prefix", "Q: ", "--custom-template-assistant-prefix", "\nA: "});
   const result r = run(folder.path(), custom);
   BOOST_TEST(r.status == 0, r.err);
-  BOOST_TEST(has(read_file(folder / "out/run.toml"), "[custom_template]\nuser_prefix = \"Q: \"\nassistant_prefix = \"\\nA: \"\n"));
+  BOOST_TEST(has(read_file(folder / "out/run.toml"),
+                 "[custom_template]\nuser_prefix = \"Q: \"\nassistant_prefix = \"\\nA: \"\n"));
 }
 
 BOOST_AUTO_TEST_CASE(bad_data_is_a_failure_with_its_line) {

@@ -1,4 +1,4 @@
-// Any bytes as a pytorch_model.bin: accepted or refused by an exception, and every element of what is accepted can be read.
+// Any bytes as a pytorch_model.bin: accepted or refused by an exception; what is accepted can be read to its end.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Any bytes as a safetensors file: accepted or refused by an exception, and every accepted tensor lies within the bytes.
+// Any bytes as a safetensors file: accepted or refused by an exception; accepted tensors lie within the bytes.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

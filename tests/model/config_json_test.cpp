@@ -30,20 +30,43 @@ const json& oracle() {
 }
 
 json llama() {
-  return json{{"architectures", {"LlamaForCausalLM"}}, {"hidden_size", 32},        {"intermediate_size", 48},
-              {"num_hidden_layers", 2},                {"num_attention_heads", 4}, {"vocab_size", 40}};
+  return json{{"architectures", {"LlamaForCausalLM"}},
+              {"hidden_size", 32},
+              {"intermediate_size", 48},
+              {"num_hidden_layers", 2},
+              {"num_attention_heads", 4},
+              {"vocab_size", 40}};
 }
 
 json chatglm() {  // the keys of ChatGLM3-6B-32k, smaller
-  return json{{"architectures", {"ChatGLMModel"}}, {"model_type", "chatglm"}, {"add_bias_linear", false},
-              {"add_qkv_bias", true}, {"apply_query_key_layer_scaling", true},
-              {"apply_residual_connection_post_layernorm", false}, {"attention_softmax_in_fp32", true},
-              {"bias_dropout_fusion", true}, {"ffn_hidden_size", 96}, {"fp32_residual_connection", false},
-              {"hidden_size", 64}, {"kv_channels", 16}, {"layernorm_epsilon", 1e-5}, {"multi_query_attention", true},
-              {"multi_query_group_num", 2}, {"num_attention_heads", 4}, {"num_layers", 3}, {"original_rope", true},
-              {"padded_vocab_size", 80}, {"post_layer_norm", true}, {"rmsnorm", true}, {"rope_ratio", 50},
-              {"seq_length", 32768}, {"tie_word_embeddings", false}, {"eos_token_id", 2}, {"pad_token_id", 0},
-              {"quantization_bit", 0}, {"pre_seq_len", nullptr}};
+  return json{{"architectures", {"ChatGLMModel"}},
+              {"model_type", "chatglm"},
+              {"add_bias_linear", false},
+              {"add_qkv_bias", true},
+              {"apply_query_key_layer_scaling", true},
+              {"apply_residual_connection_post_layernorm", false},
+              {"attention_softmax_in_fp32", true},
+              {"bias_dropout_fusion", true},
+              {"ffn_hidden_size", 96},
+              {"fp32_residual_connection", false},
+              {"hidden_size", 64},
+              {"kv_channels", 16},
+              {"layernorm_epsilon", 1e-5},
+              {"multi_query_attention", true},
+              {"multi_query_group_num", 2},
+              {"num_attention_heads", 4},
+              {"num_layers", 3},
+              {"original_rope", true},
+              {"padded_vocab_size", 80},
+              {"post_layer_norm", true},
+              {"rmsnorm", true},
+              {"rope_ratio", 50},
+              {"seq_length", 32768},
+              {"tie_word_embeddings", false},
+              {"eos_token_id", 2},
+              {"pad_token_id", 0},
+              {"quantization_bit", 0},
+              {"pre_seq_len", nullptr}};
 }
 
 model_config parse(const json& config) { return parse_model_config(config.dump()); }
@@ -153,20 +176,19 @@ BOOST_AUTO_TEST_CASE(unknown_architectures_list_those_supported) {
 }
 
 BOOST_AUTO_TEST_CASE(settings_that_change_the_arithmetic_are_refused_by_name) {
-  const std::vector<std::pair<const char*, json>> settings{
-      {"hidden_act", "gelu"},
-      {"final_logit_softcapping", 30.0},
-      {"attn_logit_softcapping", 50.0},
-      {"residual_multiplier", 0.22},
-      {"embedding_multiplier", 12.0},
-      {"num_local_experts", 8},
-      {"clip_qkv", 6.0},
-      {"quantization_config", {{"bits", 4}}},
-      {"sliding_window", 4096},
-      {"partial_rotary_factor", 0.5},
-      {"position_embedding_type", "alibi"},
-      {"use_qk_norm", true},
-      {"layer_types", {"full_attention", "linear_attention"}}};
+  const std::vector<std::pair<const char*, json>> settings{{"hidden_act", "gelu"},
+                                                           {"final_logit_softcapping", 30.0},
+                                                           {"attn_logit_softcapping", 50.0},
+                                                           {"residual_multiplier", 0.22},
+                                                           {"embedding_multiplier", 12.0},
+                                                           {"num_local_experts", 8},
+                                                           {"clip_qkv", 6.0},
+                                                           {"quantization_config", {{"bits", 4}}},
+                                                           {"sliding_window", 4096},
+                                                           {"partial_rotary_factor", 0.5},
+                                                           {"position_embedding_type", "alibi"},
+                                                           {"use_qk_norm", true},
+                                                           {"layer_types", {"full_attention", "linear_attention"}}};
   for (const auto& [key, value] : settings)
     BOOST_TEST(contains(refusal(with(llama(), key, value)), key), key << ": " << refusal(with(llama(), key, value)));
   for (const auto& [key, value] : std::vector<std::pair<const char*, json>>{{"attention_dropout", 0.1},
@@ -239,8 +261,9 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(model_config_edit)
 
 BOOST_AUTO_TEST_CASE(an_unchanged_model_keeps_every_byte) {
-  const std::string text = "{\"architectures\":[\"LlamaForCausalLM\"],  \"hidden_size\":32,\"intermediate_size\":48,\n"
-                           "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":40, \"torch_dtype\":\"float32\"}";
+  const std::string text =
+      "{\"architectures\":[\"LlamaForCausalLM\"],  \"hidden_size\":32,\"intermediate_size\":48,\n"
+      "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":40, \"torch_dtype\":\"float32\"}";
   BOOST_TEST(lodestone::edited_model_config(text, parse_model_config(text)) == text);
   BOOST_TEST(lodestone::edited_model_config(text, parse_model_config(text), lodestone::dtype::f32) == text);
 }

@@ -70,24 +70,23 @@ BOOST_AUTO_TEST_CASE(chatglm_has_its_own_names) {
   config.qkv_bias = true;
   std::set<std::string> names;
   for (const auto& tensor : lodestone::tensor_names(config)) names.insert(tensor.name);
-  const std::set<std::string> expected{
-      "transformer.embedding.word_embeddings.weight",
-      "transformer.encoder.layers.0.input_layernorm.weight",
-      "transformer.encoder.layers.0.self_attention.query_key_value.weight",
-      "transformer.encoder.layers.0.self_attention.query_key_value.bias",
-      "transformer.encoder.layers.0.self_attention.dense.weight",
-      "transformer.encoder.layers.0.post_attention_layernorm.weight",
-      "transformer.encoder.layers.0.mlp.dense_h_to_4h.weight",
-      "transformer.encoder.layers.0.mlp.dense_4h_to_h.weight",
-      "transformer.encoder.layers.1.input_layernorm.weight",
-      "transformer.encoder.layers.1.self_attention.query_key_value.weight",
-      "transformer.encoder.layers.1.self_attention.query_key_value.bias",
-      "transformer.encoder.layers.1.self_attention.dense.weight",
-      "transformer.encoder.layers.1.post_attention_layernorm.weight",
-      "transformer.encoder.layers.1.mlp.dense_h_to_4h.weight",
-      "transformer.encoder.layers.1.mlp.dense_4h_to_h.weight",
-      "transformer.encoder.final_layernorm.weight",
-      "transformer.output_layer.weight"};
+  const std::set<std::string> expected{"transformer.embedding.word_embeddings.weight",
+                                       "transformer.encoder.layers.0.input_layernorm.weight",
+                                       "transformer.encoder.layers.0.self_attention.query_key_value.weight",
+                                       "transformer.encoder.layers.0.self_attention.query_key_value.bias",
+                                       "transformer.encoder.layers.0.self_attention.dense.weight",
+                                       "transformer.encoder.layers.0.post_attention_layernorm.weight",
+                                       "transformer.encoder.layers.0.mlp.dense_h_to_4h.weight",
+                                       "transformer.encoder.layers.0.mlp.dense_4h_to_h.weight",
+                                       "transformer.encoder.layers.1.input_layernorm.weight",
+                                       "transformer.encoder.layers.1.self_attention.query_key_value.weight",
+                                       "transformer.encoder.layers.1.self_attention.query_key_value.bias",
+                                       "transformer.encoder.layers.1.self_attention.dense.weight",
+                                       "transformer.encoder.layers.1.post_attention_layernorm.weight",
+                                       "transformer.encoder.layers.1.mlp.dense_h_to_4h.weight",
+                                       "transformer.encoder.layers.1.mlp.dense_4h_to_h.weight",
+                                       "transformer.encoder.final_layernorm.weight",
+                                       "transformer.output_layer.weight"};
   BOOST_TEST(names == expected, boost::test_tools::per_element());
   BOOST_TEST(lodestone::is_redundant_tensor(config, "transformer.rotary_pos_emb.inv_freq"));
 }

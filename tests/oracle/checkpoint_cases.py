@@ -1,5 +1,5 @@
 """Writes tests/data/checkpoint: configurations, safetensors files and PyTorch files with what the reference libraries
-make of them. Needs torch, transformers (5.x) and safetensors. Run from anywhere: python tests/oracle/checkpoint_cases.py"""
+make of them. Needs torch, transformers (5.x) and safetensors. Run: python tests/oracle/checkpoint_cases.py"""
 import collections
 import json
 import pathlib
@@ -191,8 +191,9 @@ def tensors():
     base = torch.randn(3, 4)
     return collections.OrderedDict(
         f32=base, f64=torch.randn(2, dtype=torch.float64), f16=torch.randn(5).half(), bf16=torch.randn(2, 2).bfloat16(),
-        i64=torch.tensor([1, -2**40]), i32=torch.tensor([7], dtype=torch.int32), u8=torch.tensor([255], dtype=torch.uint8),
-        boolean=torch.tensor([True, False]), scalar=torch.tensor(2.5), empty=torch.zeros(0, 3))
+        i64=torch.tensor([1, -2**40]), i32=torch.tensor([7], dtype=torch.int32),
+        u8=torch.tensor([255], dtype=torch.uint8), boolean=torch.tensor([True, False]),
+        scalar=torch.tensor(2.5), empty=torch.zeros(0, 3))
 
 
 def views():
@@ -214,13 +215,14 @@ def rewrite(name, change=None, compression=zipfile.ZIP_STORED, replace=None):
                 if item.endswith(ending):
                     data = content(data)
             if data is not None:
-                out.writestr(item, data)
+                out.writestr(zipfile.ZipInfo(item), data, compression)  # without the time of day
 
 
 def pytorch_cases():
     good = {"state_dict": state_dict(), "tensors": tensors(), "views": views()}
-    bad = {"runs_code": {"a": Runs()}, "expanded": {"a": torch.ones(1).expand(1000)}, "nested": {"a": {"b": torch.ones(1)}},
-           "list": [torch.ones(1)], "number": {"a": 5}, "complex": {"a": torch.zeros(1, dtype=torch.complex64)},
+    bad = {"runs_code": {"a": Runs()}, "expanded": {"a": torch.ones(1).expand(1000)},
+           "nested": {"a": {"b": torch.ones(1)}}, "list": [torch.ones(1)], "number": {"a": 5},
+           "complex": {"a": torch.zeros(1, dtype=torch.complex64)},
            "whole_module": torch.nn.Linear(1, 1), "number_key": {1: torch.ones(1)}}
     for name, value in {**good, **bad}.items():
         torch.save(value, OUT / f"{name}.bin")

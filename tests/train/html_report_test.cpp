@@ -118,7 +118,8 @@ BOOST_AUTO_TEST_CASE(bars_are_as_high_as_their_values_and_stand_on_zero) {
   BOOST_TEST(heights[2] / heights[0] == 4.0, boost::test_tools::tolerance(0.01));
   BOOST_TEST(heights[3] / heights[0] == 3.0, boost::test_tools::tolerance(0.01));
   BOOST_TEST(heights[4] == 0.0);
-  for (std::size_t i = 0; i < heights.size(); ++i) BOOST_TEST(tops[i] + heights[i] == tops[0] + heights[0], boost::test_tools::tolerance(0.002));
+  for (std::size_t i = 0; i < heights.size(); ++i)
+    BOOST_TEST(tops[i] + heights[i] == tops[0] + heights[0], boost::test_tools::tolerance(0.002));
 }
 
 BOOST_AUTO_TEST_CASE(a_histogram_counts_every_value_once) {
@@ -167,8 +168,9 @@ BOOST_AUTO_TEST_CASE(a_gap_lifts_the_pen_and_empty_plots_say_so) {
   BOOST_TEST(count(html, "<circle") == 4U);
   BOOST_TEST(html.find("NaN") == std::string::npos);
   BOOST_TEST(html.find("nan") == std::string::npos);
-  for (const std::string& empty : {lodestone::to_html(lodestone::line_plot{}), lodestone::to_html(lodestone::bar_plot{}),
-                                   lodestone::to_html(lodestone::histogram_plot{.values = {gap}})})
+  for (const std::string& empty :
+       {lodestone::to_html(lodestone::line_plot{}), lodestone::to_html(lodestone::bar_plot{}),
+        lodestone::to_html(lodestone::histogram_plot{.values = {gap}})})
     BOOST_TEST(empty.find("no values") != std::string::npos);
 }
 
@@ -176,7 +178,8 @@ BOOST_AUTO_TEST_CASE(the_page_is_self_contained_balanced_and_escaped) {
   lodestone::html_report page("<script>alert('1')</script>", "a & b \"c\"");
   page.add_heading("First <i>");
   page.add_text("one\n\ntwo\n\n");
-  page.add_table({.header = {"name<", "value"}, .rows = {{"<b>", "1,024"}, {"x\x01y", "2e-05"}}, .caption = "<caption>"});
+  page.add_table(
+      {.header = {"name<", "value"}, .rows = {{"<b>", "1,024"}, {"x\x01y", "2e-05"}}, .caption = "<caption>"});
   page.add_line_plot({.title = "<t>", .x_label = "<x>", .y_label = "<y>", .caption = "<c>",
                       .series = {{.name = "<n>", .x = {1, 2}, .y = {1, 2}}, {.name = "m", .x = {1, 2}, .y = {3, 4}}}});
   page.add_bar_plot({.categories = {"<cat>"}, .series = {{"<s>", {1.0}}}});

@@ -142,8 +142,11 @@ BOOST_AUTO_TEST_CASE(scalars_read_back) {
   for (int i = 1; i <= 300; ++i)  // steps past 127 take two bytes
     recorder.record(lodestone::step_record{.step = i, .epoch = 0.5, .loss = 1.0 / i, .learning_rate = 2e-5,
                                            .tokens = 100, .seconds = 2.0});
-  recorder.record(lodestone::evaluation_record{
-      .step = 300, .name = "held-out", .loss = 2.0, .token_loss = 3.0, .buckets = {{0, 256, 1.5, 10}, {256, 512, 9.0, 0}}});
+  recorder.record(lodestone::evaluation_record{.step = 300,
+                                               .name = "held-out",
+                                               .loss = 2.0,
+                                               .token_loss = 3.0,
+                                               .buckets = {{0, 256, 1.5, 10}, {256, 512, 9.0, 0}}});
   const auto names = files(folder / "tb");
   BOOST_REQUIRE(names.size() == 1U);
   BOOST_TEST(names[0].filename().string().starts_with("events.out.tfevents."));

@@ -35,11 +35,10 @@ namespace detail {
   if (map == json.end() || !map->is_object()) throw format_error("no 'weight_map' object", where);
   std::map<std::string, std::string> result;
   for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) throw format_error("the file of '" + tensor + "' is not a name", where);
-    const auto name = file.template get<std::string>();
+    const auto name = file.is_string() ? file.template get<std::string>() : std::string{};
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
         name.find('\0') != std::string::npos)
-      throw format_error("the file of '" + tensor + "' is not a name within the folder: '" + name + "'", where);
+      throw format_error("its file is not a name within the folder: " + file.dump(), where + ": '" + tensor + "'");
     result.emplace(tensor, name);
   }
   if (result.empty()) throw format_error("an empty 'weight_map'", where);
@@ -59,7 +58,8 @@ namespace detail {
     const std::string total = name.substr(of, name.size() - ending.size() - of);
     if (total.empty() || total.size() > 6 || total.find_first_not_of("0123456789") != std::string::npos) continue;
     if (!count.empty() && count != total)
-      throw format_error("holds shards of two different sets", folder.string(), "keep one set of " + stem + "-*" + ending);
+      throw format_error("holds shards of two different sets", folder.string(),
+                         "keep the " + ending + " files of one set");
     count = total;
     shards.push_back(item.path());
   }
@@ -152,7 +152,8 @@ class tensor_source {
       open(index.parent_path() / file);
     }
     for (const auto& [tensor, file] : map)
-      if (find(tensor) == nullptr) throw format_error("no tensor '" + tensor + "' in '" + file + "'", index.string());
+      if (find(tensor) == nullptr)
+        throw format_error("no tensor '" + tensor + "'", (index.parent_path() / file).string());
   }
 
   std::filesystem::path folder_;
@@ -201,7 +202,8 @@ void check_tensors(const tensor_source& source, std::span<const named_tensor> ex
 }
 
 /// tensor_names(config) under the names that `source` uses: a tied model may keep its one matrix under the head's name.
-[[nodiscard]] inline std::vector<named_tensor> tensor_names_in(const tensor_source& source, const model_config& config) {
+[[nodiscard]] inline std::vector<named_tensor> tensor_names_in(const tensor_source& source,
+                                                               const model_config& config) {
   std::vector<named_tensor> names = tensor_names(config);
   constexpr const char* head = "lm_head.weight";
   if (config.tied_head && source.find(names.front().name) == nullptr && source.find(head) != nullptr)

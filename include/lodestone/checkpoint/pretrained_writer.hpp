@@ -28,9 +28,9 @@ namespace lodestone {
 
 /// How a model folder is written.
 struct export_options {
-  dtype type = dtype::bf16;                           ///< of every tensor; a floating-point one
-  std::uint64_t shard_bytes = 5'000'000'000;          ///< a shard ends before it would pass this
-  existing_folder existing = existing_folder::refuse; ///< replace: only a folder that holds a config.json
+  dtype type = dtype::bf16;                            ///< of every tensor; a floating-point one
+  std::uint64_t shard_bytes = 5'000'000'000;           ///< a shard ends before it would pass this
+  existing_folder existing = existing_folder::refuse;  ///< replace: only a folder that holds a config.json
 };
 
 namespace detail {
@@ -38,10 +38,24 @@ namespace detail {
 /// Files of a model folder that are copied byte for byte: everything that a tokenizer, a chat template, generation or
 /// remote code may need, and licences. Weights and config.json are written anew; model cards describe another model.
 [[nodiscard]] inline bool is_carried_over(const std::filesystem::path& file) {
-  constexpr std::array<std::string_view, 18> names{
-      "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-      "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
-      "spiece.model", "tekken.json", "LICENSE", "LICENSE.txt", "MODEL_LICENSE", "NOTICE", "USE_POLICY.md"};
+  constexpr std::array<std::string_view, 18> names{"tokenizer.json",
+                                                   "tokenizer.model",
+                                                   "tokenizer_config.json",
+                                                   "special_tokens_map.json",
+                                                   "added_tokens.json",
+                                                   "vocab.json",
+                                                   "vocab.txt",
+                                                   "merges.txt",
+                                                   "chat_template.jinja",
+                                                   "chat_template.json",
+                                                   "generation_config.json",
+                                                   "spiece.model",
+                                                   "tekken.json",
+                                                   "LICENSE",
+                                                   "LICENSE.txt",
+                                                   "MODEL_LICENSE",
+                                                   "NOTICE",
+                                                   "USE_POLICY.md"};
   return std::ranges::find(names, file.filename().string()) != names.end() || file.extension() == ".py";
 }
 
@@ -191,8 +205,8 @@ class pretrained_writer {
   std::size_t shard_count_ = 0;
   std::uint64_t total_bytes_ = 0;
   std::optional<safetensors::writer> shard_;
-  std::size_t next_ = 0;    ///< first tensor that is not begun
-  std::int64_t left_ = 0;   ///< elements missing from tensor next_ - 1
+  std::size_t next_ = 0;   ///< first tensor that is not begun
+  std::int64_t left_ = 0;  ///< elements missing from tensor next_ - 1
   std::vector<std::byte> buffer_;
 };
 

@@ -228,9 +228,9 @@ class file {
     const entry& found = at(tensor);
     const std::string where = mapping_.name().string() + ": tensor '" + found.name + "'";
     if (found.type != dtype_of<T>)
-      throw format_error("has element type " + std::string(name_of(found.type)) + " instead of " +
-                             std::string(name_of(dtype_of<T>)),
-                         where);
+      throw format_error(
+          "has element type " + std::string(name_of(found.type)) + " instead of " + std::string(name_of(dtype_of<T>)),
+          where);
     if (reinterpret_cast<std::uintptr_t>(found.bytes.data()) % alignof(T) != 0)
       throw format_error("is not aligned to its element size", where, "write the file again with this library");
     return {reinterpret_cast<const T*>(found.bytes.data()), found.bytes.size() / sizeof(T)};
@@ -252,7 +252,7 @@ class writer {
   /// Throws shape_error for a negative or overflowing shape, format_error for a name that is repeated, reserved or not
   /// UTF-8 or for a header past 100,000,000 bytes, and io_error when the file cannot be created.
   writer(std::filesystem::path final_name, std::vector<declaration> declarations,
-         std::map<std::string, std::string> metadata = {})
+         const std::map<std::string, std::string>& metadata = {})
       : file_(std::move(final_name)) {
     const std::string where = file_.name().string();
     std::vector<std::size_t> order(declarations.size());
@@ -302,8 +302,8 @@ class writer {
     while (!bytes.empty()) {
       if (current_ == parts_.size())
         throw format_error("more bytes are written than were declared", file_.name().string());
-      const std::size_t piece = static_cast<std::size_t>(
-          std::min<std::uint64_t>(bytes.size(), parts_[current_].size - written_));
+      const std::size_t piece =
+          static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), parts_[current_].size - written_));
       file_.write(bytes.first(piece));
       written_ += piece;
       bytes = bytes.subspan(piece);
@@ -319,7 +319,8 @@ class writer {
 
   /// Publishes the file. Throws format_error when declared bytes are missing, and io_error.
   void commit() {
-    if (current_ != parts_.size()) throw format_error("fewer bytes are written than were declared", file_.name().string());
+    if (current_ != parts_.size())
+      throw format_error("fewer bytes are written than were declared", file_.name().string());
     file_.commit();
   }
 

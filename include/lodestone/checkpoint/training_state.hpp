@@ -83,13 +83,16 @@ class training_state_writer {
   /// shape_error as safetensors::writer does.
   training_state_writer(const std::filesystem::path& root, std::int64_t step,
                         std::vector<safetensors::declaration> tensors, std::map<std::string, std::string> metadata = {})
-      : step_(step), metadata_(std::move(metadata)), folder_(prepared(root, step), existing_folder::replace),
-        tensors_(std::move(tensors)), writer_(folder_.path() / detail::state_tensors, tensors_) {
+      : step_(step),
+        metadata_(std::move(metadata)),
+        folder_(prepared(root, step), existing_folder::replace),
+        tensors_(std::move(tensors)),
+        writer_(folder_.path() / detail::state_tensors, tensors_) {
     checksums_.resize(tensors_.size());
     enter(0);
   }
 
-  /// The next bytes; a call may end inside a tensor or run over several. Throws format_error for too many, and io_error.
+  /// The next bytes; a call may end inside a tensor or run over several. Throws format_error for too many; io_error.
   void write(std::span<const std::byte> bytes) {
     writer_.write(bytes);
     while (!bytes.empty()) {
@@ -183,7 +186,7 @@ class training_state {
     for (const auto& [name, sum] : sums.items()) {
       const safetensors::entry& entry = tensors_.at(name);
       if (check == verification::content && detail::checksum_of(entry.bytes) != sum.template get<std::string>())
-        throw format_error("its checksum is wrong", where + ": tensor '" + name + "'", remedy);
+        throw format_error("the checksum of the tensor '" + name + "' is wrong", where, remedy);
     }
   }
 
@@ -194,6 +197,10 @@ class training_state {
       const nlohmann::json& content = manifest.at("content");
       if (detail::checksum_of(content.dump()) != manifest.at("checksum").get<std::string>())
         throw format_error("its checksum is wrong", where, remedy);
+      (void)content.at("step").get<std::int64_t>();  // every type is checked here, so that no JSON error leaves
+      (void)content.at("bytes").get<std::uint64_t>();
+      (void)content.at("metadata").get<std::map<std::string, std::string>>();
+      (void)content.at("tensors").get<std::map<std::string, std::string>>();
       return content;
     } catch (const nlohmann::json::exception&) {
       throw format_error("not a manifest of a training state", where, remedy);

@@ -65,7 +65,8 @@ struct directory {
       if (at >= 20 && file.number<std::uint32_t>(at - 20) == zip64_locator) {
         const auto end = file.number<std::uint64_t>(at - 20 + 8);
         (void)file.range(end, 56);
-        if (file.number<std::uint32_t>(end) != zip64_end_of_directory) throw file.fail("the zip64 directory is missing");
+        if (file.number<std::uint32_t>(end) != zip64_end_of_directory)
+          throw file.fail("the zip64 directory is missing");
         return {file.number<std::uint64_t>(end + 32), file.number<std::uint64_t>(end + 48)};
       }
       return {file.number<std::uint16_t>(at + 10), file.number<std::uint32_t>(at + 16)};
@@ -121,7 +122,8 @@ struct directory {
     if (method != 0 || stored != size)
       throw file.fail("the entry '" + name + "' is compressed", "save it again with torch.save");
     (void)file.range(local, 30);
-    if (file.number<std::uint32_t>(local) != detail::local_entry) throw file.fail("the entry '" + name + "' is damaged");
+    if (file.number<std::uint32_t>(local) != detail::local_entry)
+      throw file.fail("the entry '" + name + "' is damaged");
     const std::uint64_t data =
         local + 30 + file.number<std::uint16_t>(local + 26) + file.number<std::uint16_t>(local + 28);
     if (!entries.emplace(name, file.range(data, size)).second)

@@ -41,7 +41,8 @@ class checksum64 {
     }
     hash += total_;
     std::size_t i = 0;
-    for (; i + 8 <= held_; i += 8) hash = std::rotl(hash ^ round(0, word<std::uint64_t>(&block_[i])), 27) * prime1 + prime4;
+    for (; i + 8 <= held_; i += 8)
+      hash = std::rotl(hash ^ round(0, word<std::uint64_t>(&block_[i])), 27) * prime1 + prime4;
     if (i + 4 <= held_) {
       hash = std::rotl(hash ^ (word<std::uint32_t>(&block_[i]) * prime1), 23) * prime2 + prime3;
       i += 4;

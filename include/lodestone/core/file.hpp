@@ -123,7 +123,9 @@ class mapped_file {
     data_ = static_cast<const std::byte*>(address);
   }
   mapped_file(mapped_file&& other) noexcept
-      : name_(std::move(other.name_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : name_(std::move(other.name_)),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
   mapped_file& operator=(mapped_file&& other) noexcept {
     if (this != &other) {
       unmap();
@@ -165,8 +167,11 @@ class atomic_file {
     if (!handle_) detail::throw_errno("cannot create", partial_name_);
   }
   atomic_file(atomic_file&& other) noexcept
-      : final_name_(std::move(other.final_name_)), partial_name_(std::exchange(other.partial_name_, {})),
-        handle_(std::move(other.handle_)), buffer_(std::move(other.buffer_)), flushed_(other.flushed_) {}
+      : final_name_(std::move(other.final_name_)),
+        partial_name_(std::exchange(other.partial_name_, {})),
+        handle_(std::move(other.handle_)),
+        buffer_(std::move(other.buffer_)),
+        flushed_(other.flushed_) {}
   atomic_file& operator=(atomic_file&& other) noexcept {
     if (this != &other) {
       discard();

@@ -61,7 +61,8 @@ class atomic_folder {
     }
   }
   atomic_folder(atomic_folder&& other) noexcept
-      : final_name_(std::move(other.final_name_)), partial_name_(std::exchange(other.partial_name_, {})),
+      : final_name_(std::move(other.final_name_)),
+        partial_name_(std::exchange(other.partial_name_, {})),
         existing_(other.existing_) {}
   atomic_folder& operator=(atomic_folder&& other) noexcept {
     if (this != &other) {

@@ -19,7 +19,7 @@ namespace attention {
 // through one product.
 
 inline constexpr std::int64_t key_tile = 64;      ///< keys of one tile of scores, on a fixed grid over the key stream
-inline constexpr std::int64_t stacked_tile = 96;  ///< stacked rows of one tile: a multiple of the kernel's 6 and 12
+inline constexpr std::int64_t stacked_tile = 48;  ///< stacked rows of one tile: a multiple of the kernel's 6 and 12
 
 /// Queries of one tile.
 [[nodiscard]] constexpr std::int64_t query_tile(std::int64_t group) {

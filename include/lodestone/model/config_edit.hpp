@@ -46,7 +46,8 @@ struct rope_override {
   if (rope.scaling != rope_scaling_kind::none && config.family == model_family::chatglm)
     throw config_error("ChatGLM's code knows no RoPE scaling", "rope.scaling", "override the base instead");
   if (rope.scaling == rope_scaling_kind::none && (change.factor || change.original_max_positions))
-    throw config_error("has no effect without a RoPE scaling", change.factor ? "rope.factor" : "rope.original_max_positions",
+    throw config_error("has no effect without a RoPE scaling",
+                       change.factor ? "rope.factor" : "rope.original_max_positions",
                        "name the scaling: linear, dynamic, yarn or llama3");
   if (change.factor) rope.factor = *change.factor;
   if (change.max_positions) {
@@ -54,8 +55,10 @@ struct rope_override {
     config.max_positions = rope.max_positions = *change.max_positions;
   }
   if (rope.scaling == rope_scaling_kind::yarn || rope.scaling == rope_scaling_kind::llama3) {
-    if (change.original_max_positions) rope.original_max_positions = *change.original_max_positions;
-    else if (rope.original_max_positions == 0) rope.original_max_positions = trained;
+    if (change.original_max_positions)
+      rope.original_max_positions = *change.original_max_positions;
+    else if (rope.original_max_positions == 0)
+      rope.original_max_positions = trained;
   } else {
     rope.original_max_positions = rope.scaling == rope_scaling_kind::dynamic_ntk ? config.max_positions : 0;
   }
@@ -102,8 +105,10 @@ inline void write_rope(nlohmann::ordered_json& json, const model_config& before,
       double ratio = now.rope.base / 10'000.0;
       for (const double near : {std::nextafter(ratio, 0.0), std::nextafter(ratio, 2.0 * ratio)})  // the product rounds
         if (10'000.0 * ratio != now.rope.base && 10'000.0 * near == now.rope.base) ratio = near;
-      if (ratio == std::floor(ratio)) json["rope_ratio"] = static_cast<std::int64_t>(ratio);
-      else json["rope_ratio"] = ratio;
+      if (ratio == std::floor(ratio))
+        json["rope_ratio"] = static_cast<std::int64_t>(ratio);
+      else
+        json["rope_ratio"] = ratio;
     }
     return;
   }
@@ -115,20 +120,25 @@ inline void write_rope(nlohmann::ordered_json& json, const model_config& before,
   if (now.rope.base != before.rope.base) {
     const bool is_inside = is_new_form || (is_used(place) && json[place].contains("rope_theta"));
     if (is_inside) json[place]["rope_theta"] = now.rope.base;
-    if (!is_inside || (json.contains("rope_theta") && !json["rope_theta"].is_null())) json["rope_theta"] = now.rope.base;
+    if (!is_inside || (json.contains("rope_theta") && !json["rope_theta"].is_null()))
+      json["rope_theta"] = now.rope.base;
   }
   rope_config settings = before.rope;  // with everything but the scaling taken from `now`
   settings.base = now.rope.base;
   settings.max_positions = now.rope.max_positions;
-  if (settings.scaling == rope_scaling_kind::dynamic_ntk) settings.original_max_positions = now.rope.original_max_positions;
+  if (settings.scaling == rope_scaling_kind::dynamic_ntk)
+    settings.original_max_positions = now.rope.original_max_positions;
   // Without the original length in the file it follows max_position_embeddings: a new window must write it down.
-  const bool is_implied = (now.rope.scaling == rope_scaling_kind::yarn || now.rope.scaling == rope_scaling_kind::llama3) &&
-                          now.max_positions != before.max_positions;
+  const bool is_implied =
+      (now.rope.scaling == rope_scaling_kind::yarn || now.rope.scaling == rope_scaling_kind::llama3) &&
+      now.max_positions != before.max_positions;
   if (settings == now.rope && !is_implied) return;
   nlohmann::ordered_json& object = json[place];
   const bool old_spelling = object.is_object() && object.contains("type") && !object.contains("rope_type");
-  if (!is_new_form && now.rope.scaling == rope_scaling_kind::none) object = nullptr;
-  else write_scaling(object, now.rope, old_spelling ? "type" : "rope_type");
+  if (!is_new_form && now.rope.scaling == rope_scaling_kind::none)
+    object = nullptr;
+  else
+    write_scaling(object, now.rope, old_spelling ? "type" : "rope_type");
   if (json.contains("original_max_position_embeddings") && !json["original_max_position_embeddings"].is_null())
     json["original_max_position_embeddings"] = now.rope.original_max_positions;
 }

@@ -59,8 +59,10 @@ inline constexpr std::array<known_architecture, 7> known_architectures{{
     supported += (supported.empty() ? "" : ", ") + std::string(known.name);
   if (name.empty() && type.empty()) throw keys.fail("architectures", "missing", "supported are " + supported);
   if (name == "Glm4ForCausalLM" || type == "glm4")
-    throw keys.fail("architectures", "Glm4ForCausalLM is not supported: it normalises after attention and after the "
-                    "feed-forward block too, which this model does not have", "supported are " + supported);
+    throw keys.fail("architectures",
+                    "Glm4ForCausalLM is not supported: it normalises after attention and after the "
+                    "feed-forward block too, which this model does not have",
+                    "supported are " + supported);
   throw keys.fail("architectures", "the architecture " + (name.empty() ? type : name) + " is not supported",
                   "supported are " + supported);
 }
@@ -69,15 +71,18 @@ inline constexpr std::array<known_architecture, 7> known_architectures{{
 /// named architecture's own code; a folder that sets them was made for other code, and guessing would be silent.
 inline void refuse_unsupported_settings(const config_keys& keys, bool has_own_qk_norm) {
   const auto refuse = [&](const char* key) {
-    throw keys.fail(key, "set to " + keys.find(key)->dump() + ", which changes the model's arithmetic in a way that is "
-                    "not supported", "use a model without it");
+    throw keys.fail(key,
+                    "set to " + keys.find(key)->dump() +
+                        ", which changes the model's arithmetic in a way that is "
+                        "not supported",
+                    "use a model without it");
   };
-  for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping", "logit_softcap", "clip_qkv",
-                          "query_pre_attn_scalar", "attention_chunk_size", "no_rope_layers", "pre_seq_len",
-                          "ngram_size", "quantization_config", "text_config"})
+  for (const char* key :
+       {"attn_logit_softcapping", "final_logit_softcapping", "logit_softcap", "clip_qkv", "query_pre_attn_scalar",
+        "attention_chunk_size", "no_rope_layers", "pre_seq_len", "ngram_size", "quantization_config", "text_config"})
     if (keys.find(key) != nullptr) refuse(key);
-  for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts", "quantization_bit",
-                          "no_rope_layer_interval"})
+  for (const char* key :
+       {"num_experts", "num_local_experts", "n_routed_experts", "quantization_bit", "no_rope_layer_interval"})
     if (const auto value = keys.integer(key); value && *value != 0) refuse(key);
   for (const char* key : {"embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling",
                           "logit_scale", "scale_emb", "scale_depth", "mup_base_width", "embedding_scale"})
@@ -101,16 +106,25 @@ inline void refuse_unsupported_settings(const config_keys& keys, bool has_own_qk
   if (settings == nullptr) settings = &none;
   if (!settings->is_object()) throw keys.fail(place, "expected an object, found " + settings->dump());
   const config_keys inner(*settings, keys.where(), std::string(place) + ".");
-  constexpr std::array<std::string_view, 15> understood{
-      "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "original_max_position_embeddings",
-      "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "low_freq_factor",
-      "high_freq_factor", "finetuned"};
+  constexpr std::array<std::string_view, 15> understood{"rope_type",        "type",
+                                                        "rope_theta",       "partial_rotary_factor",
+                                                        "factor",           "original_max_position_embeddings",
+                                                        "attention_factor", "beta_fast",
+                                                        "beta_slow",        "mscale",
+                                                        "mscale_all_dim",   "truncate",
+                                                        "low_freq_factor",  "high_freq_factor",
+                                                        "finetuned"};
   const std::string type = inner.text("rope_type").value_or(inner.text("type").value_or("default"));
-  if (type == "default") rope.scaling = rope_scaling_kind::none;
-  else if (type == "linear") rope.scaling = rope_scaling_kind::linear;
-  else if (type == "dynamic") rope.scaling = rope_scaling_kind::dynamic_ntk;
-  else if (type == "yarn") rope.scaling = rope_scaling_kind::yarn;
-  else if (type == "llama3") rope.scaling = rope_scaling_kind::llama3;
+  if (type == "default")
+    rope.scaling = rope_scaling_kind::none;
+  else if (type == "linear")
+    rope.scaling = rope_scaling_kind::linear;
+  else if (type == "dynamic")
+    rope.scaling = rope_scaling_kind::dynamic_ntk;
+  else if (type == "yarn")
+    rope.scaling = rope_scaling_kind::yarn;
+  else if (type == "llama3")
+    rope.scaling = rope_scaling_kind::llama3;
   else
     throw inner.fail("rope_type", "the RoPE scaling '" + type + "' is not supported",
                      "supported are default, linear, dynamic, yarn and llama3");
@@ -127,15 +141,15 @@ inline void refuse_unsupported_settings(const config_keys& keys, bool has_own_qk
     throw inner.fail("rope_theta", "contradicts rope_theta outside", "keep one of the two");
   rope.base = inner_base.value_or(outer_base.value_or(10'000.0));
 
-  const double partial = inner.number("partial_rotary_factor")
-                             .value_or(keys.number("partial_rotary_factor").value_or(default_partial));
+  const double partial =
+      inner.number("partial_rotary_factor").value_or(keys.number("partial_rotary_factor").value_or(default_partial));
   if (!(partial > 0.0 && partial <= 1.0)) throw keys.fail("partial_rotary_factor", "must be in (0, 1]");
   if (partial != 1.0 && !may_be_partial)
     throw keys.fail("partial_rotary_factor", "this architecture rotates whole heads", "remove the key");
   rope.dimensions = static_cast<std::int64_t>(static_cast<double>(head_dim) * partial);
   if (rope.dimensions % 2 != 0)
-    throw keys.fail("head_dim", "RoPE needs an even number of rotated elements, not " +
-                                    std::to_string(rope.dimensions));
+    throw keys.fail("head_dim",
+                    "RoPE needs an even number of rotated elements, not " + std::to_string(rope.dimensions));
 
   if (rope.scaling == rope_scaling_kind::none) return rope;
   const auto outer_original = keys.integer("original_max_position_embeddings");
@@ -154,7 +168,8 @@ inline void refuse_unsupported_settings(const config_keys& keys, bool has_own_qk
   if (rope.scaling == rope_scaling_kind::llama3) {
     const auto low = inner.number("low_freq_factor");
     const auto high = inner.number("high_freq_factor");
-    if (!low || !high) throw inner.fail(low ? "high_freq_factor" : "low_freq_factor", "missing", "llama3 scaling needs it");
+    if (!low || !high)
+      throw inner.fail(low ? "high_freq_factor" : "low_freq_factor", "missing", "llama3 scaling needs it");
     rope.low_frequency_factor = *low;
     rope.high_frequency_factor = *high;
   }
@@ -190,8 +205,10 @@ inline void refuse_unsupported_settings(const config_keys& keys, bool has_own_qk
   const bool is_qwen = architecture == "Qwen2ForCausalLM" || architecture == "Qwen3ForCausalLM";
   const bool is_mistral = architecture == "MistralForCausalLM";
   bool is_active = false;
-  if (is_qwen) is_active = keys.boolean("use_sliding_window", false);
-  else if (is_mistral) is_active = keys.find("sliding_window") != nullptr || !keys.mentions("sliding_window");
+  if (is_qwen)
+    is_active = keys.boolean("use_sliding_window", false);
+  else if (is_mistral)
+    is_active = keys.find("sliding_window") != nullptr || !keys.mentions("sliding_window");
   else if (keys.find("sliding_window") != nullptr && keys.boolean("use_sliding_window", true))
     throw keys.fail("sliding_window", std::string(architecture) + " has no sliding window", "set it to null");
   // A Mistral or Qwen folder without the key has transformers' default of 4096; an explicit null turns it off.
@@ -224,7 +241,8 @@ inline void read_tokens(const config_keys& keys, model_config& config) {
   if (const nlohmann::json* bos = keys.find("bos_token_id")) config.bos_token = token("bos_token_id", *bos);
   if (const nlohmann::json* eos = keys.find("eos_token_id")) {
     config.eos_tokens.clear();
-    if (!eos->is_array()) config.eos_tokens.push_back(token("eos_token_id", *eos));
+    if (!eos->is_array())
+      config.eos_tokens.push_back(token("eos_token_id", *eos));
     else
       for (const nlohmann::json& one : *eos) config.eos_tokens.push_back(token("eos_token_id", one));
   }
@@ -316,8 +334,10 @@ inline void read_chatglm(const config_keys& keys, model_config& config) {
       config.qkv_bias = keys.boolean("attention_bias", known.family == model_family::glm);
       config.o_bias = config.qkv_bias && known.family != model_family::glm;
     }
-    if (is_llama) config.mlp_bias = keys.boolean("mlp_bias", false);
-    else if (keys.boolean("mlp_bias", false)) throw keys.fail("mlp_bias", name + " has no such biases");
+    if (is_llama)
+      config.mlp_bias = keys.boolean("mlp_bias", false);
+    else if (keys.boolean("mlp_bias", false))
+      throw keys.fail("mlp_bias", name + " has no such biases");
     config.qk_norm = name == "Qwen3ForCausalLM";
     const bool is_glm = known.family == model_family::glm;
     config.rope = detail::read_rope(keys, config.head_dim, config.max_positions, is_glm ? 0.5 : 1.0, is_glm);

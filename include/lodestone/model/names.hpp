@@ -55,8 +55,7 @@ struct named_tensor {
   if (is_of_layer(kind) && (layer < 0 || layer >= config.layers))
     throw shape_error("layer " + std::to_string(layer) + " of a model with " + std::to_string(config.layers));
   const bool is_chatglm = config.family == model_family::chatglm;
-  const std::string at =
-      (is_chatglm ? "transformer.encoder.layers." : "model.layers.") + std::to_string(layer) + ".";
+  const std::string at = (is_chatglm ? "transformer.encoder.layers." : "model.layers.") + std::to_string(layer) + ".";
   const auto one = [&](const char* llama_name, const char* chatglm_name, std::int64_t rows) {
     return std::vector<row_block>{{at + (is_chatglm ? chatglm_name : llama_name), rows}};
   };

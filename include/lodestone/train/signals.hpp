@@ -15,10 +15,10 @@ namespace lodestone {
 
 /// While it lives, SIGTERM, SIGINT and SIGUSR1 set a flag instead of ending the process.
 ///
-/// The program reads `requested()` between steps, writes a checkpoint and leaves with exit status 0. A second SIGINT two
-/// seconds after the first signal ends the process at once (sooner it is ignored: terminals and wrappers may deliver one
-/// key press twice). The handlers that were there before come back when the object goes. At most one object at a time; a
-/// second one throws error. SIGUSR1 is what Slurm sends ahead of a time limit (--signal=USR1@120).
+/// The program reads `requested()` between steps, writes a checkpoint and leaves with exit status 0. A second SIGINT
+/// two seconds after the first signal ends the process at once (sooner it is ignored: terminals and wrappers may
+/// deliver one key press twice). The handlers that were there before come back when the object goes. At most one object
+/// at a time; a second one throws error. SIGUSR1 is what Slurm sends ahead of a time limit (--signal=USR1@120).
 class stop_signals {
  public:
   stop_signals() {

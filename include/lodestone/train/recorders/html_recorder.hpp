@@ -16,8 +16,8 @@
 
 namespace lodestone {
 
-/// Running mean with a memory of about `memory` values, corrected for its start (as Adam's moments are). Values that are
-/// not finite are passed over.
+/// Running mean with a memory of about `memory` values, corrected for its start (as Adam's moments are). Values that
+/// are not finite are passed over.
 [[nodiscard]] inline std::vector<double> smoothed(const std::vector<double>& values, double memory) {
   std::vector<double> out;
   out.reserve(values.size());
@@ -33,8 +33,8 @@ namespace lodestone {
   return out;
 }
 
-/// Writes the page when the run starts, after each evaluation, at most every 20 seconds in between, and at the end, each
-/// time whole. Given the metrics.jsonl of the run, a resumed run shows the steps before the resume too.
+/// Writes the page when the run starts, after each evaluation, at most every 20 seconds in between, and at the end,
+/// each time whole. Given the metrics.jsonl of the run, a resumed run shows the steps before the resume too.
 class html_recorder {
  public:
   explicit html_recorder(std::filesystem::path name, std::filesystem::path metrics = {})
@@ -49,7 +49,8 @@ class html_recorder {
                        (event.pack_capacity > 0 ? static_cast<double>(event.pack_capacity) : 1.0));
     started_.lengths = {};  // the spans end with this call
     started_.packs = {};
-    history_ = event.resumed_step > 0 && !metrics_.empty() ? read_metrics(metrics_, event.resumed_step) : metrics_history{};
+    history_ =
+        event.resumed_step > 0 && !metrics_.empty() ? read_metrics(metrics_, event.resumed_step) : metrics_history{};
     write();
   }
   void record(const step_record& event) {
@@ -120,7 +121,8 @@ class html_recorder {
     numbers.push_back({format_short(static_cast<double>(tokens)), "tokens trained on",
                        format_short(static_cast<double>(targets)) + " of them targets"});
     if (seconds > 0.0)
-      numbers.push_back({format_short(static_cast<double>(tokens) / seconds), "tokens per second", "mean over all steps"});
+      numbers.push_back(
+          {format_short(static_cast<double>(tokens) / seconds), "tokens per second", "mean over all steps"});
     numbers.push_back({format_duration(seconds), "in training steps", ""});
     page.add_key_numbers(numbers);
   }
@@ -217,8 +219,12 @@ class html_recorder {
                           .values = std::move(values), .powers_of_two = high > 16.0 * std::max(1.0, low)});
     }
     if (!fills_.empty() && started_.pack_capacity > 0)
-      page.add_histogram({.title = "Pack fill", .x_label = "share of " + format_count(started_.pack_capacity) + " tokens",
-                          .y_label = "packs", .caption = "Epoch 1.", .values = fills_, .percent = true});
+      page.add_histogram({.title = "Pack fill",
+                          .x_label = "share of " + format_count(started_.pack_capacity) + " tokens",
+                          .y_label = "packs",
+                          .caption = "Epoch 1.",
+                          .values = fills_,
+                          .percent = true});
     else if (!fills_.empty())
       page.add_histogram({.title = "Size of the micro-batches", .x_label = "tokens", .y_label = "micro-batches",
                           .caption = "Epoch 1.", .values = fills_});
@@ -242,7 +248,8 @@ class html_recorder {
       // The first tell about the data, the last about the end: a long run keeps both.
       for (std::size_t i = 0; i < messages_.size(); ++i)
         if (i < 100 || i + 100 >= messages_.size())
-          table.rows.push_back({format_count(messages_[i].step), std::string(to_string(messages_[i].level)), messages_[i].text});
+          table.rows.push_back(
+              {format_count(messages_[i].step), std::string(to_string(messages_[i].level)), messages_[i].text});
       page.add_table(table);
     }
     if (!started_.settings.empty()) {

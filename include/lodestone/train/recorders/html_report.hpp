@@ -99,11 +99,12 @@ class html_report {
 
   /// The whole page.
   [[nodiscard]] std::string page() const {
-    std::string out = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-                      html_escape(title_) + "</title>\n<style>" + std::string(style) + "</style></head>\n<body><main>\n" +
-                      "<header><h1>" + html_escape(title_) + "</h1>";
+    std::string out =
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
+        html_escape(title_) + "</title>\n<style>" + std::string(style) + "</style></head>\n<body><main>\n" +
+        "<header><h1>" + html_escape(title_) + "</h1>";
     if (!subtitle_.empty()) out += "<p class=\"sub\">" + html_escape(subtitle_) + "</p>";
     if (sections_ > 1) out += "<nav>" + contents_ + "</nav>";
     out += "</header>\n" + body_ + (in_plots_ ? "</div>\n" : "");

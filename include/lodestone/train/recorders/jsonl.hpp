@@ -102,8 +102,9 @@ inline evaluation_record evaluation_from_json(const nlohmann::json& r) {
 
 }  // namespace detail
 
-/// Reads the steps and evaluations up to and including `last_step` from a metrics.jsonl. A last line without its newline
-/// (a killed process) is left out; any other bad line throws format_error with its number. A missing file is empty.
+/// Reads the steps and evaluations up to and including `last_step` from a metrics.jsonl. A last line without its
+/// newline (a killed process) is left out; any other bad line throws format_error with its number. A missing file is
+/// empty.
 [[nodiscard]] inline metrics_history read_metrics(const std::filesystem::path& name,
                                                   std::int64_t last_step = std::numeric_limits<std::int64_t>::max()) {
   metrics_history history;

@@ -100,7 +100,8 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
          std::string(anchor) + "\">" + html_escape(content) + "</text>";
 }
 
-/// Grid lines and labels of both axes. The y label stands above the axis, where it can be read without turning the head.
+/// Grid lines and labels of both axes. The y label stands above the axis, where it can be read without turning the
+/// head.
 [[nodiscard]] inline std::string frame(const axis& x, const axis& y, std::string_view x_label, std::string_view y_label,
                                        bool x_grid) {
   std::string out;
@@ -222,7 +223,7 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
       path += (pen_down ? "L" : "M") + plot::px(x.pixel(px_x)) + " " + plot::px(y.pixel(px_y));
       pen_down = true;
     }
-    content += "<path class=\"line " + kind + "\" d=\"" + path + "\"/>";
+    content.append("<path class=\"line ").append(kind).append("\" d=\"").append(path).append("\"/>");
     if (!s.faint && s.x.size() <= 60)  // few enough to point at
       for (std::size_t i = 0; i < std::min(s.x.size(), s.y.size()); ++i)
         if (std::isfinite(s.x[i]) && std::isfinite(s.y[i]))
@@ -276,8 +277,9 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
       const double end = y.pixel(value);
       content += plot::column(at + 0.75, wide - 1.5, std::min(end, base), std::max(end, base), n, hint);
       if (labelled)
-        content += plot::text(at + wide / 2, std::min(end, base) - 4,
-                              std::abs(value) >= 1e4 ? format_short(value) : format_number(value, 3), "middle", "value");
+        content +=
+            plot::text(at + wide / 2, std::min(end, base) - 4,
+                       std::abs(value) >= 1e4 ? format_short(value) : format_number(value, 3), "middle", "value");
     }
   }
   return plot::figure(p.title, legend, content, p.caption);

@@ -19,7 +19,11 @@ namespace lodestone::plot {
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   const double fraction = rough / power;
   // The multiple of the power of ten is kept as an integer ratio so that labels come out round.
-  const double step = (fraction <= 1.0 + 1e-9 ? 1.0 : fraction <= 2.0 + 1e-9 ? 2.0 : fraction <= 5.0 + 1e-9 ? 5.0 : 10.0) * power;
+  const double step = (fraction <= 1.0 + 1e-9   ? 1.0
+                       : fraction <= 2.0 + 1e-9 ? 2.0
+                       : fraction <= 5.0 + 1e-9 ? 5.0
+                                                : 10.0) *
+                      power;
   std::vector<double> ticks;
   const double slack = 1e-9 * (high - low);
   for (double i = std::ceil((low - slack) / step); i * step <= high + slack; ++i) {

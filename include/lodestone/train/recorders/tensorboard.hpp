@@ -155,7 +155,8 @@ class tensorboard_recorder {
   }
 
  private:
-  // Event: 1 wall_time, 2 step, 3 file_version, 5 summary, 7 session_log. Summary: 1 value. Value: 1 tag, 2 simple_value.
+  // Event: 1 wall_time, 2 step, 3 file_version, 5 summary, 7 session_log. Summary: 1 value.
+  // Value: 1 tag, 2 simple_value.
   [[nodiscard]] static detail::protobuf start(std::int64_t step) {
     detail::protobuf event;
     const auto now = std::chrono::system_clock::now().time_since_epoch();
