@@ -182,7 +182,7 @@ int run_plan(const settings& s) {
   out += row("epochs", format_count(s.epochs));
   out += row("optimiser steps", format_count(static_cast<std::int64_t>(plans.front().steps.size()) * s.epochs));
   out += row("floating-point operations (without the head)", format_number(cost_of_run * epochs, 3));
-  if (config.max_positions > 0 && longest > config.max_positions)
+  if (config.max_positions > 0 && longest > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
     note("warning: the longest example has " + format_count(longest) + " tokens, the model was trained for " +
          format_count(config.max_positions) + "; raise rope_base or set rope_scaling, and max_positions");
   print(out);

@@ -189,7 +189,7 @@ int sft(const settings& s) {
   }
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < examples.size(); ++i) longest = std::max(longest, examples.length(i));
-  if (config.max_positions > 0 && longest > config.max_positions)
+  if (config.max_positions > 0 && longest > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
     warnings.push_back("the longest example has " + lodestone::format_count(longest) + " tokens, the model knows " +
                        lodestone::format_count(config.max_positions) + " positions; raise rope_base or set " +
                        "rope_scaling, and max_positions");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstddef>
@@ -423,29 +424,38 @@ BOOST_AUTO_TEST_CASE(a_killed_export_leaves_no_folder_of_that_name_or_a_whole_on
   fs::create_directory(folder / "in");
   write_source(folder / "in");
   const model_config config = lodestone::read_model_config(folder / "in");
+  const auto export_once = [&] {
+    pretrained_writer writer(folder / "out", folder / "in", config);
+    write_all<float>(writer);
+    writer.commit();
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  export_once();
+  const auto one = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   int whole = 0;
-  for (int round = 0; round < 20; ++round) {
+  constexpr int rounds = 20;  // the kills spread over three times what an export takes; the last child is left alone
+  for (int round = 0; round <= rounds; ++round) {
     fs::remove_all(folder / "out");
     const pid_t child = fork();
     if (child == 0) {
       try {
-        pretrained_writer writer(folder / "out", folder / "in", config);
-        write_all<float>(writer);
-        writer.commit();
+        export_once();
         _exit(0);
       } catch (...) {
       }
       _exit(1);
     }
-    usleep(static_cast<useconds_t>(300 * round));
-    kill(child, SIGKILL);
+    if (round < rounds) {
+      usleep(static_cast<useconds_t>(std::min<std::int64_t>(3 * one.count() * round / rounds, 200'000)));
+      kill(child, SIGKILL);
+    }
     waitpid(child, nullptr, 0);
     if (!fs::exists(folder / "out")) continue;
     ++whole;
     BOOST_TEST(message([&] { lodestone::check_tensors(tensor_source(folder / "out"), config); }).empty());
     BOOST_TEST(fs::exists(folder / "out/tokenizer.json"));
   }
-  BOOST_TEST_MESSAGE(whole << " of 20 exports ended before the kill");
+  BOOST_TEST(whole > 0);
   lodestone::remove_abandoned(folder.path());
 }
 

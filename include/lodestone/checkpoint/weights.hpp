@@ -27,11 +27,8 @@ template <class Store>
 void load_weights(Store& store, const tensor_source& source) {
   using value_type = typename Store::value_type;
   const model_config& config = store.config();
-  std::vector<named_tensor> expected = tensor_names(config);
-  const bool under_head =
-      config.tied_head && source.find(expected.front().name) == nullptr && source.find("lm_head.weight") != nullptr;
-  if (under_head) expected.front().name = "lm_head.weight";
-  check_tensors(source, expected, [&](std::string_view name) { return is_redundant_tensor(config, name); });
+  check_tensors(source, config);
+  const std::vector<named_tensor> expected = tensor_names_in(source, config);
   std::vector<value_type> elements;
   const std::vector<stored_tensor> tensors = stored_tensors(store);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -46,7 +43,7 @@ void load_weights(Store& store, const tensor_source& source) {
 /// How a folder is loaded.
 struct load_options {
   purpose use = purpose::training;
-  std::optional<model_config> config;  ///< in place of the folder's, e.g. with another RoPE base
+  std::optional<model_config> config{};  ///< in place of the folder's, e.g. with another RoPE base
   int threads = 0;                     ///< of the backend; 0: all cores
 };
 
