@@ -2,8 +2,8 @@
 //
 //     gemm_bench [threads]
 //
-// "Eigen" is one whole product a thread, every thread on its own matrices at the same time: what the cores can give when
-// nothing is shared. The two take turns, and the best of seven rounds of each counts.
+// "Eigen" is one whole product a thread, every thread on its own matrices at the same time: what the cores can give
+// when nothing is shared. The two take turns, and the best of seven rounds of each counts.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -61,8 +61,8 @@ int main(int argc, char** argv) {
                             {1024, 2048, 128, "logits chunk of TinyStories-656K"},
                             {2048, 1536, 576, "gate_up of SmolLM2-135M"},
                             {2048, 1024, 1024, "square"}};
-  std::printf("%lld threads, float, GFLOP/s\n%-34s %-4s %8s %8s %8s\n", static_cast<long long>(threads), "shape (M N C)",
-              "", "Eigen", "ours", "ratio");
+  std::printf("%lld threads, float, GFLOP/s\n%-34s %-4s %8s %8s %8s\n", static_cast<long long>(threads),
+              "shape (M N C)", "", "Eigen", "ours", "ratio");
   double worst = 1e9;
   double log_sum = 0;
   int count = 0;

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -487,13 +488,18 @@ class demonstration {
 
   void print_next() const {
     const std::string out = output_.string();
-    print("\nFiles\n  " + out + "/report.html         open it in a browser\n  " + out +
-          "/model               a Hugging Face folder: score it, generate from it, load it with transformers\n  " + out +
-          "/*_metrics.jsonl     a line for each step\n"
-          "\nYour own model and data\n"
-          "  lodestone plan --model MODEL_FOLDER --data chats.jsonl --tokens 65536\n"
-          "  lodestone sft --model MODEL_FOLDER --data chats.jsonl --output tuned --tokens 65536 --packs-per-step 8\n"
-          "  lodestone generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n");
+    std::error_code unknown;
+    const fs::path own = fs::read_symlink("/proc/self/exe", unknown);
+    const std::string program = unknown ? "lodestone" : own.string();
+    print("\nFiles\n"
+          "  " + out + "/report.html      open it in a browser\n"
+          "  " + out + "/model            a Hugging Face folder: score it, generate from it, load it with transformers\n"
+          "  " + out + "/*_metrics.jsonl  a line for each step\n"
+          "\nYour own model and data: put a Hugging Face folder and a JSONL file for MODEL and chats.jsonl\n"
+          "  " + program + " plan --model MODEL --data chats.jsonl --tokens 65536\n"
+          "  " + program + " sft --model MODEL --data chats.jsonl --output tuned --tokens 65536 --packs-per-step 8\n"
+          "  " + program + " score --model tuned/model --data held_out.jsonl\n"
+          "  " + program + " generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n");
   }
 
   static constexpr std::pair<std::int64_t, std::int64_t> ranges[] = {{0, 512}, {512, 1024}, {1024, 2048}, {2048, 4096}};

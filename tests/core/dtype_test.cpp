@@ -98,8 +98,8 @@ BOOST_AUTO_TEST_CASE(conversions_happen_at_compile_time_too) {
 
 BOOST_AUTO_TEST_CASE(names_and_sizes_are_those_of_safetensors) {
   std::set<std::string_view> names;
-  for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16, dtype::i64, dtype::i32, dtype::i16, dtype::i8,
-                           dtype::u8, dtype::boolean}) {
+  for (const dtype type : {dtype::f64, dtype::f32, dtype::f16, dtype::bf16, dtype::i64, dtype::i32, dtype::i16,
+                           dtype::i8, dtype::u8, dtype::boolean}) {
     BOOST_TEST(!name_of(type).empty());
     BOOST_TEST((dtype_from_name(name_of(type)) == type));
     names.insert(name_of(type));

@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -144,6 +145,15 @@ BOOST_AUTO_TEST_CASE(errors_say_where_what_and_what_to_do) {
   static_assert(std::is_base_of_v<error, shape_error> && std::is_base_of_v<error, format_error> &&
                 std::is_base_of_v<error, data_error> && std::is_base_of_v<error, config_error> &&
                 std::is_base_of_v<error, io_error> && std::is_base_of_v<error, numeric_error>);
+}
+
+BOOST_AUTO_TEST_CASE(messages_hold_nothing_that_a_terminal_should_not_see) {
+  const std::string raw = std::string("a\xC3\xA4\xE4\xBD\xA0 \x1B[31m \xFF \xED\xA0\x80 \xC0\x80 tab\t") + '\0' + "\x7F end";
+  const data_error failure(raw, "d\x01.jsonl:3");
+  BOOST_TEST(failure.what() == std::string("d\\x01.jsonl:3: a\xC3\xA4\xE4\xBD\xA0 \\x1b[31m \\xff \\xed\\xa0\\x80 "
+                                           "\\xc0\\x80 tab\t\\x00\\x7f end"));
+  BOOST_CHECK_THROW(refuse_zero_byte(std::string_view("{}\0", 3), "config.json"), format_error);
+  BOOST_CHECK_NO_THROW(refuse_zero_byte("{}", "config.json"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

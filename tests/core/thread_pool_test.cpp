@@ -99,7 +99,8 @@ BOOST_AUTO_TEST_CASE(many_small_jobs_in_a_row) {
     std::int64_t sum = 0;
     for (int round = 0; round < 5000; ++round) {
       std::vector<std::int64_t> tiles(static_cast<std::size_t>(round % 5 + 1));
-      pool.run(static_cast<std::int64_t>(tiles.size()), [&](std::int64_t t) { tiles[static_cast<std::size_t>(t)] = t + 1; });
+      const auto work = [&](std::int64_t t) { tiles[static_cast<std::size_t>(t)] = t + 1; };
+      pool.run(static_cast<std::int64_t>(tiles.size()), work);
       for (const std::int64_t tile : tiles) sum += tile;
     }
     BOOST_TEST(sum == 1000 * (1 + 3 + 6 + 10 + 15));

@@ -160,6 +160,7 @@ BOOST_AUTO_TEST_CASE(faults_name_the_line) {
   BOOST_TEST(fault("{\n\"text\":\n oops}").rfind("data.jsonl:19: invalid JSON at column 2", 0) == 0U);
   // Depth costs no stack.
   BOOST_TEST(begins(fault(std::string(1'000'000, '[')), "invalid JSON"));
+  BOOST_TEST(begins(fault(std::string("{\"text\": \"abc\"}\0, lost", 22)), "invalid JSON: a zero byte"));
   const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
   BOOST_TEST(begins(fault("{\"x\":" + deep + "}"), "the record has none"));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -42,7 +43,10 @@ const char* program() {
 struct skip_without_program {
   boost::test_tools::assertion_result operator()(boost::unit_test::test_unit_id) const {
     boost::test_tools::assertion_result result(program() != nullptr);
-    if (!result) result.message() << "LODESTONE_PROGRAM does not name the built program: not tested";
+    if (!result) {
+      result.message() << "LODESTONE_PROGRAM does not name the built program";
+      std::fputs("skipped: the tests of the command-line program; LODESTONE_PROGRAM does not name it\n", stderr);
+    }
     return result;
   }
 };
@@ -150,6 +154,8 @@ BOOST_AUTO_TEST_CASE(wrong_command_lines_name_the_nearest_right_one) {
   check_refused(run(folder.path(), {"sft", "--tokens", "65__536"}), {"--tokens"});
   check_refused(run(folder.path(), {"sft", "--model", model(), "--data", "x.jsonl"}), {"--output", "is not given"});
   check_refused(run(folder.path(), {"generate", "--model", model()}), {"--prompt"});
+  check_refused(run(folder.path(), {"sft", "--model", "m", "--data", "d", "--output", "o", "--export-model", "best"}),
+                {"export_model", "held_out"});
 }
 
 BOOST_AUTO_TEST_CASE(wrong_configurations_are_refused_with_their_line) {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -58,7 +59,8 @@ void check_swiglu(std::int64_t rows, std::int64_t width) {
 BOOST_AUTO_TEST_SUITE(host_elementwise)
 
 BOOST_AUTO_TEST_CASE(bias_is_added_to_rows_and_its_gradient_sums_columns) {
-  for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{0, 3}, {1, 1}, {7, 33}, {513, 40}, {300, 0}}) {
+  constexpr std::pair<std::int64_t, std::int64_t> shapes[] = {{0, 3}, {1, 1}, {7, 33}, {513, 40}, {300, 0}};
+  for (const auto& [rows, columns] : shapes) {
     check_bias<float>(rows, columns);
     check_bias<double>(rows, columns);
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -15,7 +16,8 @@ template <class T>
 double ulps(T got, long double exact) {
   const T rounded = static_cast<T>(exact);
   const T next = std::nextafter(rounded, std::numeric_limits<T>::infinity());
-  return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / (static_cast<long double>(next) - rounded));
+  const long double unit = static_cast<long double>(next) - static_cast<long double>(rounded);
+  return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / unit);
 }
 
 }  // namespace

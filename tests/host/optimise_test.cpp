@@ -108,7 +108,10 @@ BOOST_AUTO_TEST_CASE(sum_of_squares_is_accurate_and_independent_of_threads) {
   for (const std::int64_t count : {0, 1, 15, 16'384, 100'003}) {
     const auto values = host_test::normal<float, 1>({{count}}, 5);
     long double expected = 0;
-    for (const float value : values.flat()) expected += static_cast<long double>(value) * static_cast<long double>(value);
+    for (const float value : values.flat()) {
+      const auto wide = static_cast<long double>(value);
+      expected += wide * wide;
+    }
     host<float> one(1);
     const double sum = one.sum_of_squares(values);
     BOOST_TEST(std::abs(sum - static_cast<double>(expected)) <= 1e-13 * static_cast<double>(expected));

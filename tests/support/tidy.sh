@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# clang-tidy over every public header and every source of ours (.clang-tidy says which checks, and why not others).
-# Usage: tidy.sh [file...]; needs no build folder.
+# clang-tidy over the public headers (all at once, through lodestone.hpp) and the programs in examples. .clang-tidy says
+# which checks run. Usage: tidy.sh [source...]; needs no build folder.
 set -eu
 cd "$(dirname "$0")/../.."
-if [ $# -gt 0 ]; then files=("$@"); else
-  mapfile -t files < <(find include examples tests -name '*.cpp' -o -name '*.hpp' | sort)
-fi
-printf '%s\n' "${files[@]}" |
-  xargs -P "$(nproc)" -n 1 sh -c 'clang-tidy --quiet "$1" -- -x c++ -std=c++20 -I include -I tests -isystem /usr/include/eigen3 \
-    -DBOOST_TEST_DYN_LINK -DTOML_HEADER_ONLY=1 -DLODESTONE_SOURCE_DIR=\"\" -DLODESTONE_EXAMPLES_DIR=\"\" -Wno-pragma-once-outside-header \
-    2>/dev/null || { echo "clang-tidy: $1"; exit 1; }' tidy
-echo "clang-tidy: ${#files[@]} files, nothing found"
+umbrella=$(mktemp --suffix=.cpp)
+trap 'rm -f "$umbrella"' EXIT
+echo '#include <lodestone/lodestone.hpp>' >"$umbrella"
+if [ $# -gt 0 ]; then sources=("$@"); else sources=("$umbrella" examples/lodestone/*.cpp examples/[0-9]*.cpp); fi
+
+tidy() {  # a header is reported once: with the umbrella
+  local filter='examples/.*'
+  [ "$1" != "$2" ] || filter='include/lodestone/.*'
+  clang-tidy --quiet --config-file=.clang-tidy --header-filter="$filter" "$2" -- -std=c++20 -I include \
+    -isystem /usr/include/eigen3 -DTOML_HEADER_ONLY=1 '-DLODESTONE_EXAMPLES_DIR=""' 2>/dev/null || { echo "clang-tidy: $2"; return 1; }
+}
+export -f tidy
+printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -I{} bash -c 'tidy "$0" "$1"' "$umbrella" {}
+echo "clang-tidy: ${#sources[@]} sources, nothing found"

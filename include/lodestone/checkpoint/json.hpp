@@ -30,6 +30,7 @@ template <class Json = nlohmann::json>
     }
     return true;
   };
+  refuse_zero_byte(text, where);
   try {
     return Json::parse(text.begin(), text.end(), watch);
   } catch (const nlohmann::json::exception& failure) {

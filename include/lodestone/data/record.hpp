@@ -60,6 +60,8 @@ namespace detail {
 
 /// Parses the text of a record; data_error names the line of the fault, which for an array's record may be a later one.
 [[nodiscard]] inline nlohmann::json parse_record_json(const json_record& record, std::string_view file) {
+  if (record.text.find('\0') != std::string::npos)
+    throw data_error("invalid JSON: a zero byte", source_line(file, record.line), "write the file again");
   try {
     return nlohmann::json::parse(record.text);
   } catch (const nlohmann::json::parse_error& failure) {

@@ -53,8 +53,10 @@ inline void add_chatglm(tokenizer_parts& parts, const std::string& where) {
 
 [[nodiscard]] inline nlohmann::json read_json_beside(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return nlohmann::json::object();
+  const std::string text = read_text(file);
+  refuse_zero_byte(text, file.string());
   try {
-    return nlohmann::json::parse(read_text(file));
+    return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& problem) {
     throw format_error(std::string("not JSON: ") + problem.what(), file.string(), "fetch the file again");
   }

@@ -50,9 +50,11 @@ inline std::string template_text(const nlohmann::json& object) {
 }
 
 inline nlohmann::json read_object(const std::filesystem::path& file) {
+  const std::string text = read_text(file);
+  refuse_zero_byte(text, file.string());
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(read_text(file));
+    object = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& failure) {
     throw format_error(std::string("invalid JSON: ") + failure.what(), file.string(), "copy the file again");
   }

@@ -102,6 +102,7 @@ namespace detail {
 /// Builds a tokenizer from the text of a tokenizer.json; `where` names the file in messages. Throws format_error.
 [[nodiscard]] inline tokenizer_parts read_tokenizer_json(std::string_view content, const std::string& where) {
   using detail::json_place;
+  refuse_zero_byte(content, where);
   nlohmann::json document;
   try {
     document = nlohmann::json::parse(content);
