@@ -50,7 +50,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t pack_tokens = 4096;
 constexpr std::int64_t bucket = 512;
-constexpr std::int64_t question_words = 8;   // tokens of "these words"
+constexpr std::int64_t question_words = 8;  // tokens of "these words"
 constexpr std::int64_t answer_tokens = 24;
 constexpr std::uint64_t seed = 42;
 
@@ -101,7 +101,8 @@ class examples {
   examples(const tokenizer& words, const chat_encoder<tokenizer>& encoder) : words_(words), encoder_(encoder) {}
 
   /// Plain text: pieces of at most a pack, all tokens trained, until `tokens` are there.
-  [[nodiscard]] in_memory_store plain(const std::vector<std::vector<std::int32_t>>& speeches, std::int64_t tokens) const {
+  [[nodiscard]] in_memory_store plain(const std::vector<std::vector<std::int32_t>>& speeches,
+                                      std::int64_t tokens) const {
     in_memory_store store;
     for (std::size_t i = 0; i < speeches.size() && store.total_tokens() < tokens; ++i)
       for (std::size_t begin = 0; begin + 32 < speeches[i].size() && store.total_tokens() < tokens;) {
@@ -228,7 +229,8 @@ struct measurement {
 
 /// Largest relative difference of the gradient's norm over all tensors, in double, between three ways to batch the same
 /// examples in one step.
-[[nodiscard]] double batching_difference(const fs::path& folder, const model_config& config, const in_memory_store& data) {
+[[nodiscard]] double batching_difference(const fs::path& folder, const model_config& config,
+                                         const in_memory_store& data) {
   using backend = host<double>;
   dist::single group;
   auto weights = parameters::load<backend>(folder, group, {parameters::purpose::training, config});
@@ -244,13 +246,18 @@ struct measurement {
   std::vector<std::vector<double>> first;
   double most = 0.0;
   for (const epoch_plan& plan : plans) {
-    lodestone::program program{llama<backend, blocked_attention>{config, weights}, loss::weighted_sft{},
-                               batching::naive{.sequences_per_step = everything}, position::contiguous{},
-                               activations::checkpoint{}, make_optimizer(), group};
+    lodestone::program program{llama<backend, blocked_attention>{config, weights},
+                               loss::weighted_sft{},
+                               batching::naive{.sequences_per_step = everything},
+                               position::contiguous{},
+                               activations::checkpoint{},
+                               make_optimizer(),
+                               group};
     program.gradients(data, plan.steps.front(), {});
     std::vector<std::vector<double>> own;
     for (const stored_tensor& tensor : stored_tensors(weights)) {
-      const auto view = weights.gradient(tensor.unit).rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count);
+      const auto view =
+          weights.gradient(tensor.unit).rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count);
       own.emplace_back(view.flat().begin(), view.flat().end());
     }
     if (first.empty()) first = own;
@@ -268,7 +275,8 @@ struct measurement {
 }
 
 /// The plan of the same examples by each strategy on eight ranks: a step holds about eight packs.
-[[nodiscard]] std::vector<batching::plan_report> compare_plans(const model_config& config, const in_memory_store& data) {
+[[nodiscard]] std::vector<batching::plan_report> compare_plans(const model_config& config,
+                                                               const in_memory_store& data) {
   std::vector<std::int64_t> lengths;
   for (std::int64_t i = 0; i < data.size(); ++i) lengths.push_back(data.length(i));
   const batching::cost_model cost = training_cost(config, 1.0);
@@ -290,7 +298,9 @@ class demonstration {
  public:
   explicit demonstration(const demo_options& options)
       : output_(options.output.empty() ? fs::path("lodestone-demo") : options.output),
-        packs_(options.quick ? 3 : 30), pairs_(options.quick ? 8 : 40), threads_(options.threads) {
+        packs_(options.quick ? 3 : 30),
+        pairs_(options.quick ? 8 : 40),
+        threads_(options.threads) {
     if (fs::exists(output_) && !(fs::is_directory(output_) && fs::is_empty(output_)))
       throw io_error("exists already", output_.string(), "remove it, or choose another with --output");
   }
@@ -315,7 +325,8 @@ class demonstration {
     larger.base = 1e5;
     const model_config config = with_rope_override(original, larger);
     {
-      auto weights = parameters::load<host<float>>(folder, group_, {parameters::purpose::inference, original, threads_});
+      auto weights =
+          parameters::load<host<float>>(folder, group_, {parameters::purpose::inference, original, threads_});
       measure("as published (RoPE base 10,000)", weights);
     }
     auto weights = parameters::load<host<float>>(folder, group_, {parameters::purpose::training, config, threads_});
@@ -329,8 +340,10 @@ class demonstration {
     for (std::int64_t i = 0; i < std::min<std::int64_t>(questions.size(), 24); ++i) {
       const example_view example = questions[i];
       if (example.tokens.size() > 1500) continue;  // double precision is for a check, not for patience
-      few.add({{example.tokens.begin(), example.tokens.end()}, {example.labels.begin(), example.labels.end()},
-               {example.weights.begin(), example.weights.end()}, example.weight});
+      few.add({{example.tokens.begin(), example.tokens.end()},
+               {example.labels.begin(), example.labels.end()},
+               {example.weights.begin(), example.weights.end()},
+               example.weight});
     }
     const double difference = batching_difference(output_ / "model", config, few);
     const std::vector<batching::plan_report> plans = compare_plans(config, questions);
@@ -346,8 +359,13 @@ class demonstration {
   using model = llama<host<float>, blocked_attention>;
 
   auto make_program(store& weights, normalize per) {
-    return lodestone::program{model{weights.config(), weights}, loss::weighted_sft{.per = per}, make_packing(),
-                              position::contiguous{}, activations::keep_attention{}, make_optimizer(), group_};
+    return lodestone::program{model{weights.config(), weights},
+                              loss::weighted_sft{.per = per},
+                              make_packing(),
+                              position::contiguous{},
+                              activations::keep_attention{},
+                              make_optimizer(),
+                              group_};
   }
 
   void measure(const std::string& stage, store& weights) {
@@ -399,15 +417,18 @@ class demonstration {
       text += printed("%10.3f%10.3f%10.3f\n", own.right, own.wrong, own.wrong - own.right);
     }
     text += "\n" + batching::compare_text(plans, 8);
-    text += printed("\n%lld examples batched naively, sorted and packed give gradients that differ by %.1e at most "
-                    "(relative, per tensor, double precision)\n",
-                    static_cast<long long>(checked), difference);
+    text += printed(
+        "\n%lld examples batched naively, sorted and packed give gradients that differ by %.1e at most "
+        "(relative, per tensor, double precision)\n",
+        static_cast<long long>(checked), difference);
     text += printed("\n%.0f seconds in all\n", seconds);
     print(text);
   }
 
   [[nodiscard]] static std::string range_name(std::int64_t begin, std::int64_t end) {
-    const auto name = [](std::int64_t n) { return n % 1024 == 0 && n > 0 ? std::to_string(n / 1024) + "k" : std::to_string(n); };
+    const auto name = [](std::int64_t n) {
+      return n % 1024 == 0 && n > 0 ? std::to_string(n / 1024) + "k" : std::to_string(n);
+    };
     return name(begin) + "-" + name(end);
   }
 
@@ -417,16 +438,18 @@ class demonstration {
                        "TinyStories-656K, trained at 512 tokens, learns to read State of the Union speeches at 4,096");
     const measurement& first = measured_.front();
     const measurement& last = measured_.back();
-    report.add_key_numbers({{printed("%.2f", last.by_position.back()), "loss at positions 2k to 4k",
-                             printed("from %.2f", first.by_position.back())},
-                            {printed("%.2f", last.right), "answer loss, right document", printed("from %.2f", first.right)},
-                            {printed("%.2f", last.wrong - last.right), "more with a wrong document",
-                             printed("before: %.2f", first.wrong - first.right)},
-                            {printed("%.0f s", seconds), "for everything", printed("%d packs a stage", static_cast<int>(packs_))}});
+    report.add_key_numbers(
+        {{printed("%.2f", last.by_position.back()), "loss at positions 2k to 4k",
+          printed("from %.2f", first.by_position.back())},
+         {printed("%.2f", last.right), "answer loss, right document", printed("from %.2f", first.right)},
+         {printed("%.2f", last.wrong - last.right), "more with a wrong document",
+          printed("before: %.2f", first.wrong - first.right)},
+         {printed("%.0f s", seconds), "for everything", printed("%d packs a stage", static_cast<int>(packs_))}});
     report.add_heading("What each stage changed");
-    report.add_text("Losses are measured on speeches that no stage trains on. The answer to a question is the next 24 "
-                    "tokens of the document; the same question with another document shows how much the model reads "
-                    "the document and how much it guesses.");
+    report.add_text(
+        "Losses are measured on speeches that no stage trains on. The answer to a question is the next 24 "
+        "tokens of the document; the same question with another document shows how much the model reads "
+        "the document and how much it guesses.");
     report_table table;
     table.header = {"stage"};
     for (const auto& [begin, end] : ranges) table.header.push_back("loss at " + range_name(begin, end));
@@ -438,8 +461,8 @@ class demonstration {
       table.rows.push_back(std::move(row));
     }
     report.add_table(table);
-    line_plot by_position{.title = "Held-out loss by position", .x_label = "position (tokens)",
-                          .y_label = "loss (nats per token)"};
+    line_plot by_position{
+        .title = "Held-out loss by position", .x_label = "position (tokens)", .y_label = "loss (nats per token)"};
     for (std::size_t k = 0; k < buckets_.size(); ++k) {
       plot_series series;
       series.name = measured_[k].stage;
@@ -462,9 +485,10 @@ class demonstration {
     }
     report.add_line_plot(training);
     report.add_heading("What batching costs");
-    report.add_text("The questions of stage c on eight ranks: predicted time of an epoch for three ways to batch them. "
-                    "Attention grows with the square of a document's length, so ranks that get documents as they come "
-                    "wait for the one with the longest.");
+    report.add_text(
+        "The questions of stage c on eight ranks: predicted time of an epoch for three ways to batch them. "
+        "Attention grows with the square of a document's length, so ranks that get documents as they come "
+        "wait for the one with the longest.");
     report.add_code(batching::compare_text(plans, 8));
     bar_plot bars{.title = "Predicted epoch time on 8 ranks", .y_label = "relative to naive, in plan order"};
     bar_series once{"meeting once a step", {}};
@@ -480,9 +504,10 @@ class demonstration {
     std::vector<double> lengths;
     for (const batching::plan_report& plan : plans) report.add_code(batching::to_text(plan));
     report.add_heading("The same examples, the same gradient");
-    report.add_text(printed("%lld examples, batched naively, sorted and packed: in double precision the gradient of no "
-                            "tensor differs by more than %.1e of its norm.",
-                            static_cast<long long>(checked), difference));
+    report.add_text(
+        printed("%lld examples, batched naively, sorted and packed: in double precision the gradient of no "
+                "tensor differs by more than %.1e of its norm.",
+                static_cast<long long>(checked), difference));
     report.write(output_ / "report.html");
   }
 
@@ -491,15 +516,29 @@ class demonstration {
     std::error_code unknown;
     const fs::path own = fs::read_symlink("/proc/self/exe", unknown);
     const std::string program = unknown ? "lodestone" : own.string();
-    print("\nFiles\n"
-          "  " + out + "/report.html      open it in a browser\n"
-          "  " + out + "/model            a Hugging Face folder: score it, generate from it, load it with transformers\n"
-          "  " + out + "/*_metrics.jsonl  a line for each step\n"
-          "\nYour own model and data: put a Hugging Face folder and a JSONL file for MODEL and chats.jsonl\n"
-          "  " + program + " plan --model MODEL --data chats.jsonl --tokens 65536\n"
-          "  " + program + " sft --model MODEL --data chats.jsonl --output tuned --tokens 65536 --packs-per-step 8\n"
-          "  " + program + " score --model tuned/model --data held_out.jsonl\n"
-          "  " + program + " generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n");
+    print(
+        "\nFiles\n"
+        "  " +
+        out +
+        "/report.html      open it in a browser\n"
+        "  " +
+        out +
+        "/model            a Hugging Face folder: score it, generate from it, load it with transformers\n"
+        "  " +
+        out +
+        "/*_metrics.jsonl  a line for each step\n"
+        "\nYour own model and data: put a Hugging Face folder and a JSONL file for MODEL and chats.jsonl\n"
+        "  " +
+        program +
+        " plan --model MODEL --data chats.jsonl --tokens 65536\n"
+        "  " +
+        program +
+        " sft --model MODEL --data chats.jsonl --output tuned --tokens 65536 --packs-per-step 8\n"
+        "  " +
+        program +
+        " score --model tuned/model --data held_out.jsonl\n"
+        "  " +
+        program + " generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n");
   }
 
   static constexpr std::pair<std::int64_t, std::int64_t> ranges[] = {{0, 512}, {512, 1024}, {1024, 2048}, {2048, 4096}};

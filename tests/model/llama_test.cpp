@@ -12,6 +12,8 @@
 #include <lodestone/attention/gather.hpp>
 #include <lodestone/host/backend.hpp>
 #include <lodestone/model/counting.hpp>
+#include <lodestone/model/head.hpp>
+#include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/model/parameters.hpp>
@@ -132,7 +134,8 @@ BOOST_AUTO_TEST_CASE(a_shared_prefix_equals_repeated_prompts) {
     }
     alone.slices = {{0, alone.size(), 0, alone.size()}};
     for (std::int64_t k = answer.scored_begin; k < answer.scored_end; ++k)
-      alone.scored.push_back({6 + k - answer.scored_begin - 1, shared.scored[static_cast<std::size_t>(k)].label, 0, 1.0});
+      alone.scored.push_back(
+          {6 + k - answer.scored_begin - 1, shared.scored[static_cast<std::size_t>(k)].label, 0, 1.0});
     const std::vector<double> apart = m.log_probs(alone);
     for (std::size_t k = 0; k < apart.size(); ++k)
       BOOST_TEST(apart[k] == together[static_cast<std::size_t>(answer.scored_begin) + k],
@@ -300,7 +303,8 @@ BOOST_AUTO_TEST_CASE(a_loss_that_is_not_linear_takes_two_passes_to_the_same_grad
     for (const sequence& own : batch.sequences) {
       double mean = 0.0;
       const auto n = static_cast<double>(own.scored_end - own.scored_begin);
-      for (std::int64_t k = own.scored_begin; k < own.scored_end; ++k) mean += log_probs[static_cast<std::size_t>(k)] / n;
+      for (std::int64_t k = own.scored_begin; k < own.scored_end; ++k)
+        mean += log_probs[static_cast<std::size_t>(k)] / n;
       loss += mean * mean;
       for (std::int64_t k = own.scored_begin; k < own.scored_end; ++k) c[static_cast<std::size_t>(k)] = 2.0 * mean / n;
     }
@@ -373,7 +377,8 @@ BOOST_AUTO_TEST_CASE(wrong_tokens_and_overlapping_slices_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(gathered_slices_see_the_same_keys) {
-  const std::vector<slice> slices{{0, 6, 0, 6}, {6, 9, 0, 6, slice_kind::full}, {6, 9, 6, 9}, {9, 15, 9, 15, slice_kind::causal, 2}};
+  const std::vector<slice> slices{
+      {0, 6, 0, 6}, {6, 9, 0, 6, slice_kind::full}, {6, 9, 6, 9}, {9, 15, 9, 15, slice_kind::causal, 2}};
   const std::vector<std::int64_t> rows{0, 2, 3, 6, 8, 9, 13, 14};
   const std::vector<slice> gathered = gather_slices(slices, rows);
   check_slices(gathered, static_cast<std::int64_t>(rows.size()), 15);
@@ -382,10 +387,12 @@ BOOST_AUTO_TEST_CASE(gathered_slices_see_the_same_keys) {
     std::vector<bool> got(15, false);
     for (const slice& s : slices)
       if (rows[r] >= s.q_begin && rows[r] < s.q_end)
-        for (std::int64_t k = s.first_key(rows[r]); k < s.last_key(rows[r]); ++k) expected[static_cast<std::size_t>(k)] = true;
+        for (std::int64_t k = s.first_key(rows[r]); k < s.last_key(rows[r]); ++k)
+          expected[static_cast<std::size_t>(k)] = true;
     for (const slice& s : gathered)
       if (static_cast<std::int64_t>(r) >= s.q_begin && static_cast<std::int64_t>(r) < s.q_end)
-        for (std::int64_t k = s.first_key(static_cast<std::int64_t>(r)); k < s.last_key(static_cast<std::int64_t>(r)); ++k)
+        for (std::int64_t k = s.first_key(static_cast<std::int64_t>(r)); k < s.last_key(static_cast<std::int64_t>(r));
+             ++k)
           got[static_cast<std::size_t>(k)] = true;
     BOOST_TEST(got == expected, boost::test_tools::per_element());
   }

@@ -57,8 +57,13 @@ auto make_program(store& weights, dist::single& group) {
   packing.packs_per_step = 2;
   optim::adamw optimizer;
   optimizer.learning_rate = 1e-2;
-  return lodestone::program{llama<backend, blocked_attention>{weights.config(), weights}, loss::weighted_sft{}, packing,
-                            position::contiguous{}, activations::checkpoint{}, optimizer, group};
+  return lodestone::program{llama<backend, blocked_attention>{weights.config(), weights},
+                            loss::weighted_sft{},
+                            packing,
+                            position::contiguous{},
+                            activations::checkpoint{},
+                            optimizer,
+                            group};
 }
 
 std::vector<float> all_weights(const store& weights) {
@@ -79,15 +84,19 @@ BOOST_AUTO_TEST_SUITE(train_checkpoints)
 BOOST_AUTO_TEST_CASE(a_state_restores_every_bit_and_the_progress) {
   const temporary_folder folder;
   const auto weights = small_store<backend>(small_config());
-  train::progress at{.step = 7, .steps = 9, .seed = 3, .data_fingerprint = ~std::uint64_t{0}, .tokens = 123,
-                     .best_loss = 0.1, .best_step = 5};
+  train::progress at{.step = 7,
+                     .steps = 9,
+                     .seed = 3,
+                     .data_fingerprint = ~std::uint64_t{0},
+                     .tokens = 123,
+                     .best_loss = 0.1,
+                     .best_step = 5};
   weights->owned(1).first(2) = 0.3F;
   weights->owned(2).second(1) = 1e-30F;
   train::write_state(*weights, at, folder.path());
   const auto other = small_store<backend>(small_config());
   randomise(*other, 99);
-  const train::progress back =
-      train::read_state(*other, training_state(training_state_folder(folder.path(), 7)));
+  const train::progress back = train::read_state(*other, training_state(training_state_folder(folder.path(), 7)));
   BOOST_TEST((all_weights(*other) == all_weights(*weights)));
   BOOST_TEST(other->owned(1).first(2) == 0.3F);
   BOOST_TEST(other->owned(2).second(1) == 1e-30F);
@@ -160,7 +169,8 @@ BOOST_AUTO_TEST_CASE(only_the_last_and_the_best_states_stay) {
   dist::single group;
   train::checkpoints saver(*weights, folder.path(), group, 2, true);
   for (std::int64_t step = 1; step <= 6; ++step)
-    BOOST_TEST(!saver.save({.step = step, .best_loss = 1.0, .best_step = std::min<std::int64_t>(step, 2)}, step <= 2).empty());
+    BOOST_TEST(
+        !saver.save({.step = step, .best_loss = 1.0, .best_step = std::min<std::int64_t>(step, 2)}, step <= 2).empty());
   std::vector<std::string> names;
   for (const auto& item : std::filesystem::directory_iterator(folder.path())) names.push_back(item.path().filename());
   std::ranges::sort(names);

@@ -100,7 +100,8 @@ struct memory_saver {
     std::size_t next = 0;
     for (std::int64_t unit = 0; unit < store.units(); ++unit) {
       const auto part = store.owned(unit);
-      for (const auto& view : {part.master, part.first, part.second}) std::ranges::copy(state[next++], view.flat().begin());
+      for (const auto& view : {part.master, part.first, part.second})
+        std::ranges::copy(state[next++], view.flat().begin());
     }
   }
 };
@@ -113,9 +114,13 @@ optim::adamw optimizer() {
 
 template <class Group>
 auto make_program(parameters::replicated<backend>& store, Group& group) {
-  return lodestone::program{model{store.config(), store}, loss::weighted_sft{},
-                            batching::naive{.sequences_per_step = 4}, position::contiguous{}, activations::keep_all{},
-                            optimizer(), group};
+  return lodestone::program{model{store.config(), store},
+                            loss::weighted_sft{},
+                            batching::naive{.sequences_per_step = 4},
+                            position::contiguous{},
+                            activations::keep_all{},
+                            optimizer(),
+                            group};
 }
 
 const auto never = [] { return false; };
@@ -208,7 +213,8 @@ BOOST_AUTO_TEST_CASE(other_data_or_another_seed_is_refused_on_resume) {
   auto recorder = events.recorder();
   train::no_saver saver;
   train::loop_options options;
-  const train::progress at{.step = 1, .seed = 42, .data_fingerprint = train::fingerprint(decltype(program)::lengths(data))};
+  const train::progress at{
+      .step = 1, .seed = 42, .data_fingerprint = train::fingerprint(decltype(program)::lengths(data))};
   BOOST_CHECK_THROW(train::run(program, other, none, options, recorder, saver, never, at), config_error);
   options.seed = 43;
   BOOST_CHECK_THROW(train::run(program, data, none, options, recorder, saver, never, at), config_error);

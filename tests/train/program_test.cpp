@@ -90,11 +90,10 @@ outcome gradients_of(const example_set& data, const step_plan& step, const loss:
   dist::threads::run(ranks, [&](dist::threads::communicator& group) {
     const auto weights = small_store<backend>(config, 1, false, dist::any_communicator(group));
     llama<backend, blocked_attention> model(config, *weights);
-    const auto lengths = program<llama<backend, blocked_attention>, loss::weighted_sft, batching::naive,
-                                 position::contiguous, activations::keep_all, optim::adamw,
-                                 dist::threads::communicator>::lengths(data);
-    const auto assignment =
-        batching::assign(batching::costs(step, lengths, training_cost(config)), group.size());
+    const auto lengths =
+        program<llama<backend, blocked_attention>, loss::weighted_sft, batching::naive, position::contiguous,
+                activations::keep_all, optim::adamw, dist::threads::communicator>::lengths(data);
+    const auto assignment = batching::assign(batching::costs(step, lengths, training_cost(config)), group.size());
     const double value = train::accumulate(model, loss, data, step, batching::totals(data, step), assignment,
                                            position::contiguous{}, table, {}, group);
     const std::lock_guard lock(guard);
@@ -110,7 +109,8 @@ outcome gradients_of(const example_set& data, const step_plan& step, const loss:
 
 /// Per parameter tensor ||a - b|| <= tolerance ||b||.
 void check_equal(const std::string& name, const outcome& a, const outcome& b, double tolerance = 1e-10) {
-  BOOST_TEST(std::abs(a.loss - b.loss) <= tolerance * std::abs(b.loss), name << ": loss " << a.loss << " against " << b.loss);
+  BOOST_TEST(std::abs(a.loss - b.loss) <= tolerance * std::abs(b.loss),
+             name << ": loss " << a.loss << " against " << b.loss);
   const auto weights = small_store<backend>(small_config());
   for (std::size_t unit = 0; unit < b.gradients.size(); ++unit)
     for (const parameter_place& place : weights->layout(static_cast<std::int64_t>(unit)).places) {
@@ -145,8 +145,8 @@ std::vector<std::pair<std::string, step_plan>> divisions(const example_set& data
   std::vector<std::pair<std::string, step_plan>> all;
   all.emplace_back("naive", as_one_step(batching::naive{.sequences_per_step = 4}.plan(lengths, 1, 0)));
   all.emplace_back("sorted", as_one_step(batching::sorted{.sequences_per_step = 4, .group = 3}.plan(lengths, 1, 0)));
-  for (const auto algorithm : {batching::packing::next_fit, batching::packing::first_fit_decreasing,
-                              batching::packing::best_fit_decreasing})
+  for (const auto algorithm :
+       {batching::packing::next_fit, batching::packing::first_fit_decreasing, batching::packing::best_fit_decreasing})
     for (const std::uint64_t seed : {1, 2}) {
       batching::packed packed;
       packed.tokens = 40;
@@ -202,7 +202,8 @@ class sharded_layer_store {
     group_->reduce_scatter(std::span<const double>{all}, std::span<double>{summed_});
   }
   [[nodiscard]] parameters::owned_part<lodestone::host<double>> owned(std::int64_t unit) {
-    if (unit != sharded) return group_->rank() == 0 ? inner_->owned(unit) : parameters::owned_part<lodestone::host<double>>{};
+    if (unit != sharded)
+      return group_->rank() == 0 ? inner_->owned(unit) : parameters::owned_part<lodestone::host<double>>{};
     const extents<1> size{{end_ - begin_}};
     first_.resize(shard_.size());
     second_.resize(shard_.size());
@@ -276,7 +277,8 @@ BOOST_AUTO_TEST_CASE(more_ranks_than_micro_batches_still_meet) {
   const example_set data(2);
   const activation_table table = activations::checkpoint{}.table(2);
   const step_plan step{{micro_batch{{0, 1}}}};
-  check_equal("three ranks, one pack", gradients_of(data, step, {}, 3, table), gradients_of(data, step, {}, 1, table), 1e-14);
+  check_equal("three ranks, one pack", gradients_of(data, step, {}, 3, table), gradients_of(data, step, {}, 1, table),
+              1e-14);
 }
 
 BOOST_AUTO_TEST_CASE(a_step_of_examples_without_targets_changes_nothing) {
@@ -371,9 +373,13 @@ BOOST_AUTO_TEST_CASE(evaluation_is_the_same_on_any_number_of_ranks) {
   for (const int ranks : {1, 3})
     dist::threads::run(ranks, [&](dist::threads::communicator& group) {
       const auto weights = small_store<backend>(config);
-      auto program = lodestone::program{llama<backend, blocked_attention>{config, *weights}, loss::weighted_sft{},
-                                        batching::naive{.sequences_per_step = 4}, position::contiguous{}, activations::keep_all{},
-                                        plain_adamw(), group};
+      auto program = lodestone::program{llama<backend, blocked_attention>{config, *weights},
+                                        loss::weighted_sft{},
+                                        batching::naive{.sequences_per_step = 4},
+                                        position::contiguous{},
+                                        activations::keep_all{},
+                                        plain_adamw(),
+                                        group};
       const evaluation own = program.evaluate(data, 5);
       if (group.rank() == 0) results.push_back(own);
       group.barrier();
@@ -389,10 +395,15 @@ BOOST_AUTO_TEST_CASE(a_gradient_that_is_not_finite_skips_the_step_and_is_named) 
   const example_set data(4);
   const model_config config = small_config();
   const auto weights = small_store<backend>(config);
-  weights->mutable_weights(2)(weights->layout(2)[parameter::post_norm].offset) = std::numeric_limits<double>::infinity();
+  weights->mutable_weights(2)(weights->layout(2)[parameter::post_norm].offset) =
+      std::numeric_limits<double>::infinity();
   dist::single group;
-  auto program = lodestone::program{llama<backend, blocked_attention>{config, *weights}, loss::weighted_sft{},
-                                    batching::naive{.sequences_per_step = 4}, position::contiguous{}, activations::keep_all{}, plain_adamw(),
+  auto program = lodestone::program{llama<backend, blocked_attention>{config, *weights},
+                                    loss::weighted_sft{},
+                                    batching::naive{.sequences_per_step = 4},
+                                    position::contiguous{},
+                                    activations::keep_all{},
+                                    plain_adamw(),
                                     group};
   const double before = weights->weights(0)(3);
   const train::step_result result = program.step(data, as_one_step(program.plan(data, 1, 0)), {1, 1, 1, 0});

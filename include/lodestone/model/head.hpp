@@ -12,12 +12,9 @@
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/scored_rows.hpp>
+#include <lodestone/model/tape.hpp>
 
 namespace lodestone {
-
-/// What a backend makes of a list on the host so that its operations can read it.
-template <class Backend, class T>
-using uploaded = decltype(std::declval<Backend&>().upload(std::span<const T>{}));
 
 /// Final norm, output matrix [V, E] (the embedding when tied) and log-softmax of m output rows [m, E].
 ///
@@ -118,15 +115,15 @@ class scored_head {
 
  private:
   struct normed {
-    value_block rows;                        ///< [m, E]
-    block<accumulate_type, 1, space> rstd;   ///< [m]
+    value_block rows;                       ///< [m, E]
+    block<accumulate_type, 1, space> rstd;  ///< [m]
   };
 
   /// Rows [begin, end): their logits, log-sum-exp and label log-probabilities.
   struct chunk {
     std::int64_t end;
-    value_block logits;                     ///< [end - begin, V]
-    block<accumulate_type, 1, space> lse;   ///< [end - begin]
+    value_block logits;                    ///< [end - begin, V]
+    block<accumulate_type, 1, space> lse;  ///< [end - begin]
     uploaded<Backend, std::int64_t> offsets;
     uploaded<Backend, std::int32_t> labels;
   };

@@ -1,8 +1,9 @@
-// What the forward pass of a layer leaves for its backward pass.
+// What a forward pass leaves for the backward pass.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <lodestone/activations/table.hpp>
@@ -10,6 +11,10 @@
 #include <lodestone/core/arena.hpp>
 
 namespace lodestone {
+
+/// What a backend makes of a list on the host so that its operations can read it.
+template <class Backend, class T>
+using uploaded = decltype(std::declval<Backend&>().upload(std::span<const T>{}));
 
 /// The tensors of one layer, present or not. T rows; a layer that computes only chosen rows ("gathered": the last one)
 /// has m of them in everything that follows the keys and values.
@@ -19,23 +24,23 @@ struct layer_tape {
   using value = block<typename Backend::value_type, 2, space>;
   using statistic = block<typename Backend::accumulate_type, 1, space>;
 
-  value input;       ///< x [T, E]
-  value normed_in;   ///< [T, E]
-  statistic rstd_in; ///< [T]
-  value raw_q;       ///< [m, H D] before q_norm
-  value raw_k;       ///< [T, K D] before k_norm
-  statistic rstd_q;  ///< [m H]
-  statistic rstd_k;  ///< [T K]
-  value qkv;         ///< [T, (H + 2K) D]; when gathered, empty in favour of
-  value q;           ///< [m, H D] and
-  value kv;          ///< [T, 2 K D]
-  value attention;   ///< [m, H D]
-  statistic lse;     ///< [m H]
-  value middle;      ///< [m, E]
-  value normed_mid;  ///< [m, E]
-  statistic rstd_mid;///< [m]
-  value gate_up;     ///< [m, 2F]
-  value activated;   ///< [m, F]
+  value input;         ///< x [T, E]
+  value normed_in;     ///< [T, E]
+  statistic rstd_in;   ///< [T]
+  value raw_q;         ///< [m, H D] before q_norm
+  value raw_k;         ///< [T, K D] before k_norm
+  statistic rstd_q;    ///< [m H]
+  statistic rstd_k;    ///< [T K]
+  value qkv;           ///< [T, (H + 2K) D]; when gathered, empty in favour of
+  value q;             ///< [m, H D] and
+  value kv;            ///< [T, 2 K D]
+  value attention;     ///< [m, H D]
+  statistic lse;       ///< [m H]
+  value middle;        ///< [m, E]
+  value normed_mid;    ///< [m, E]
+  statistic rstd_mid;  ///< [m]
+  value gate_up;       ///< [m, 2F]
+  value activated;     ///< [m, F]
 
   [[nodiscard]] bool has(activation name) const {
     switch (name) {
@@ -55,12 +60,30 @@ struct layer_tape {
   void drop(activation name) {
     switch (name) {
       case activation::input: input.reset(); break;
-      case activation::normed_in: normed_in.reset(); rstd_in.reset(); break;
-      case activation::raw_qk: raw_q.reset(); raw_k.reset(); rstd_q.reset(); rstd_k.reset(); break;
-      case activation::qkv: qkv.reset(); q.reset(); kv.reset(); break;
-      case activation::attention: attention.reset(); lse.reset(); break;
+      case activation::normed_in:
+        normed_in.reset();
+        rstd_in.reset();
+        break;
+      case activation::raw_qk:
+        raw_q.reset();
+        raw_k.reset();
+        rstd_q.reset();
+        rstd_k.reset();
+        break;
+      case activation::qkv:
+        qkv.reset();
+        q.reset();
+        kv.reset();
+        break;
+      case activation::attention:
+        attention.reset();
+        lse.reset();
+        break;
       case activation::middle: middle.reset(); break;
-      case activation::normed_mid: normed_mid.reset(); rstd_mid.reset(); break;
+      case activation::normed_mid:
+        normed_mid.reset();
+        rstd_mid.reset();
+        break;
       case activation::gate_up: gate_up.reset(); break;
       case activation::activated: activated.reset(); break;
     }
@@ -79,6 +102,26 @@ struct kv_cache {
   std::vector<block<typename Backend::value_type, 2, typename Backend::space>> layers;
   std::int64_t length = 0;    ///< rows in use
   std::int64_t capacity = 0;  ///< rows
+};
+
+/// One forward pass: what all layers share, and their tapes.
+template <class Backend>
+struct forward_pass {
+  using space = typename Backend::space;
+  using table = block<typename Backend::accumulate_type, 2, space>;
+
+  std::int64_t T = 0;
+  std::int64_t m = 0;  ///< rows of the last layer's output
+  uploaded<Backend, std::int32_t> tokens;
+  uploaded<Backend, std::int64_t> rows;  ///< [m] when gathered
+  bool gathers = false;                  ///< the last layer computes the chosen rows only
+  table cosine, sine;                    ///< [T, R / 2]
+  table row_cosine, row_sine;            ///< [m, R / 2] when gathered
+  std::vector<slice> slices;
+  std::vector<slice> row_slices;  ///< when gathered
+  std::vector<layer_tape<Backend>> tapes;
+  block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
+  kv_cache<Backend>* cache = nullptr;
 };
 
 }  // namespace lodestone

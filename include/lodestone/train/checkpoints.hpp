@@ -42,7 +42,8 @@ template <class Integer>
   Integer value{};
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code != std::errc{} || end != text.data() + text.size())
-    throw format_error("is not a number: '" + text + "'", state.folder().string() + ": " + key, "resume from another step");
+    throw format_error("is not a number: '" + text + "'", state.folder().string() + ": " + key,
+                       "resume from another step");
   return value;
 }
 
@@ -62,7 +63,9 @@ void for_each_state(Store& store, const Visit& visit) {
   for (const stored_tensor& tensor : stored_tensors(store)) {
     if (!tensor.is_trained) continue;
     const auto part = whole(store, tensor.unit);
-    const auto cut = [&](auto view) { return view.rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count); };
+    const auto cut = [&](auto view) {
+      return view.rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count);
+    };
     visit(state_parts[0] + tensor.name, tensor, cut(part.master));
     visit(state_parts[1] + tensor.name, tensor, cut(part.first));
     visit(state_parts[2] + tensor.name, tensor, cut(part.second));
@@ -133,7 +136,11 @@ class checkpoints {
  public:
   checkpoints(Store& store, std::filesystem::path root, dist::any_communicator group, std::int64_t keep_last = 3,
               bool keep_best = true, std::map<std::string, std::string> metadata = {})
-      : store_(&store), root_(std::move(root)), group_(group), keep_last_(keep_last), keep_best_(keep_best),
+      : store_(&store),
+        root_(std::move(root)),
+        group_(group),
+        keep_last_(keep_last),
+        keep_best_(keep_best),
         metadata_(std::move(metadata)) {}
 
   [[nodiscard]] std::string save(const progress& at, bool is_best) {

@@ -23,15 +23,15 @@ namespace lodestone::train {
 struct loop_options {
   std::string title = "training";
   std::int64_t epochs = 1;
-  std::int64_t max_steps = 0;        ///< 0: no limit but the epochs
+  std::int64_t max_steps = 0;  ///< 0: no limit but the epochs
   std::uint64_t seed = 42;
-  std::int64_t evaluate_every = 0;   ///< steps between evaluations of the held-out set; 0: before and after only
-  std::int64_t save_every = 0;       ///< steps between checkpoints; 0: at the end and on a signal only
-  std::int64_t position_bucket = 0;  ///< tokens a bucket of the held-out loss by position; 0: none
-  std::int64_t non_finite_limit = 5; ///< so many skipped steps in a row end the run
-  std::int64_t pack_capacity = 0;    ///< for the report: tokens that a pack may hold
-  bool rehearse = true;              ///< run the longest micro-batch once before the first step
-  std::vector<setting> settings;     ///< for the report: the resolved configuration
+  std::int64_t evaluate_every = 0;    ///< steps between evaluations of the held-out set; 0: before and after only
+  std::int64_t save_every = 0;        ///< steps between checkpoints; 0: at the end and on a signal only
+  std::int64_t position_bucket = 0;   ///< tokens a bucket of the held-out loss by position; 0: none
+  std::int64_t non_finite_limit = 5;  ///< so many skipped steps in a row end the run
+  std::int64_t pack_capacity = 0;     ///< for the report: tokens that a pack may hold
+  bool rehearse = true;               ///< run the longest micro-batch once before the first step
+  std::vector<setting> settings;      ///< for the report: the resolved configuration
 };
 
 /// How far a run is: all that a resumed run needs besides weights and moments, which the saver keeps too.
@@ -43,7 +43,7 @@ struct progress {
   std::int64_t steps = 0;
   std::uint64_t seed = 0;
   std::uint64_t data_fingerprint = 0;
-  std::int64_t tokens = 0;  ///< trained so far
+  std::int64_t tokens = 0;                                     ///< trained so far
   double best_loss = std::numeric_limits<double>::infinity();  ///< of the held-out set
   std::int64_t best_step = 0;
 };
@@ -80,7 +80,12 @@ class loop {
  public:
   loop(Program& program, const Data& data, const HeldOut& held_out, const loop_options& options, Recorder& recorder,
        Saver& save, const Stop& stop)
-      : program_(program), data_(data), held_out_(held_out), options_(options), recorder_(recorder), saver_(save),
+      : program_(program),
+        data_(data),
+        held_out_(held_out),
+        options_(options),
+        recorder_(recorder),
+        saver_(save),
         stop_(stop) {}
 
   run_finished run(progress at) {
@@ -112,13 +117,13 @@ class loop {
         }
         const auto start = clock::now();
         const step_plan& step = plan.steps[static_cast<std::size_t>(at.step - first)];
-        const step_result result = program_.step(data_, step, {at.step + 1, at.steps, options_.seed,
-                                                               static_cast<std::uint64_t>(epoch)});
+        const step_result result =
+            program_.step(data_, step, {at.step + 1, at.steps, options_.seed, static_cast<std::uint64_t>(epoch)});
         ++at.step;
         at.tokens += result.totals.tokens;
         finished.loss = result.loss;
-        record(at, result, step, static_cast<double>(epoch) + static_cast<double>(at.step - first) /
-                                                                  static_cast<double>(in_epoch),
+        record(at, result, step,
+               static_cast<double>(epoch) + static_cast<double>(at.step - first) / static_cast<double>(in_epoch),
                std::chrono::duration<double>(clock::now() - start).count());
         skipped_in_a_row = result.skipped ? skipped_in_a_row + 1 : 0;
         if (skipped_in_a_row >= options_.non_finite_limit)
@@ -155,7 +160,8 @@ class loop {
     std::int64_t steps = 0;
     for (std::int64_t epoch = 0; epoch < options_.epochs; ++epoch) {
       if (options_.max_steps > 0 && steps >= options_.max_steps) break;
-      steps += static_cast<std::int64_t>(program_.plan(data_, options_.seed, static_cast<std::uint64_t>(epoch)).steps.size());
+      steps += static_cast<std::int64_t>(
+          program_.plan(data_, options_.seed, static_cast<std::uint64_t>(epoch)).steps.size());
     }
     return options_.max_steps > 0 ? std::min(steps, options_.max_steps) : steps;
   }
@@ -188,9 +194,9 @@ class loop {
   void record(const progress& at, const step_result& result, const step_plan& step, double epoch, double seconds) {
     if (result.skipped)
       tell(message{message_level::warning,
-                   "the step was skipped: " +
-                       (result.not_finite.empty() ? std::string("the loss is not finite")
-                                                  : "the gradient of " + result.not_finite + " is not finite"),
+                   "the step was skipped: " + (result.not_finite.empty()
+                                                   ? std::string("the loss is not finite")
+                                                   : "the gradient of " + result.not_finite + " is not finite"),
                    at.step});
     tell(step_record{.step = at.step,
                      .steps = at.steps,

@@ -28,7 +28,7 @@ struct evaluation {
   std::int64_t sequences = 0;
   std::int64_t targets = 0;
   std::int64_t tokens = 0;
-  std::vector<double> bucket_loss;           ///< mean over targets whose position falls in the bucket
+  std::vector<double> bucket_loss;  ///< mean over targets whose position falls in the bucket
   std::vector<std::int64_t> bucket_targets;
 };
 
@@ -49,15 +49,21 @@ class program {
                 "the position policy must have fill(example, seed, epoch, out): see position/concept.hpp");
   static_assert(activations::activation_policy<Activations>,
                 "the activation policy must have table(layers) -> activation_table: see activations/table.hpp");
-  static_assert(lodestone::optimiser<Optimizer>, "the optimiser must model lodestone::optimiser: see optim/concept.hpp");
+  static_assert(lodestone::optimiser<Optimizer>,
+                "the optimiser must model lodestone::optimiser: see optim/concept.hpp");
   static_assert(communicator<Communicator>, "the communicator must model communicator: see dist/concept.hpp");
 
  public:
   program(Model model, Loss loss, Batching batching, Position position, Activations activations, Optimizer optimizer,
           Communicator& group)
-      : model_(std::move(model)), loss_(std::move(loss)), batching_(std::move(batching)),
-        position_(std::move(position)), table_(activations.table(model_.config().layers)),
-        optimizer_(std::move(optimizer)), group_(&group), cost_(training_cost(model_.config())) {
+      : model_(std::move(model)),
+        loss_(std::move(loss)),
+        batching_(std::move(batching)),
+        position_(std::move(position)),
+        table_(activations.table(model_.config().layers)),
+        optimizer_(std::move(optimizer)),
+        group_(&group),
+        cost_(training_cost(model_.config())) {
     table_.check(model_.config().layers);
   }
 
@@ -87,8 +93,8 @@ class program {
   /// Forward, loss, backward, reduce, clip, update.
   template <example_store Data>
   train::step_result step(const Data& data, const step_plan& step, const train::step_place& where) {
-    return train::run_step(model_, loss_, data, step, assign(data, step), position_, table_, optimizer_, where,
-                           *group_, options_);
+    return train::run_step(model_, loss_, data, step, assign(data, step), position_, table_, optimizer_, where, *group_,
+                           options_);
   }
 
   /// The loss of a step and its gradients, left in the store, without an update: what laws are tested on.
@@ -219,6 +225,6 @@ template <class Model, class Loss, class Batching, class Position, class Activat
           class Communicator>
 /// Parts by value, the communicator by reference.
 program(Model, Loss, Batching, Position, Activations, Optimizer, Communicator&)
-    -> program<Model, Loss, Batching, Position, Activations, Optimizer, Communicator>;
+    ->program<Model, Loss, Batching, Position, Activations, Optimizer, Communicator>;
 
 }  // namespace lodestone

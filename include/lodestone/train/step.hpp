@@ -27,8 +27,8 @@ struct step_result {
   double gradient_norm = 0.0;  ///< global, before clipping
   double learning_rate = 0.0;
   bool clipped = false;
-  bool skipped = false;        ///< loss or gradient was not finite: weights and moments are unchanged
-  std::string not_finite;      ///< name of the first tensor with such a gradient
+  bool skipped = false;    ///< loss or gradient was not finite: weights and moments are unchanged
+  std::string not_finite;  ///< name of the first tensor with such a gradient
   step_totals totals;
 };
 

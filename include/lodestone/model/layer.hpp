@@ -1,0 +1,371 @@
+// One layer of the decoder, forward and backward: what is not kept is made again by the same function, have().
+//
+// Shapes: T tokens, m rows whose output is wanted, H query heads, K key-value heads, D head dimension, E hidden,
+// F feed-forward.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lodestone/activations/table.hpp>
+#include <lodestone/attention/shape.hpp>
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/core/tensor.hpp>
+#include <lodestone/model/config.hpp>
+#include <lodestone/model/layout.hpp>
+#include <lodestone/model/projection.hpp>
+#include <lodestone/model/tape.hpp>
+
+namespace lodestone {
+
+/// The layers of a Llama over the units of a store:
+///
+///     middle = x + O(attention(rope(QKV(norm(x)))))        y = middle + down(silu(gate) * up),  gate|up of norm(middle)
+///
+/// The last layer of a pass that gathers computes queries, output projection and MLP for the chosen rows only; keys and
+/// values are made for all T.
+template <class Backend, class Attention, class Projection, class Store>
+class decoder_layers {
+ public:
+  using value_type = typename Backend::value_type;
+  using accumulate_type = typename Backend::accumulate_type;
+  using space = typename Backend::space;
+  using value_block = block<value_type, 2, space>;
+  using pass = forward_pass<Backend>;
+
+  decoder_layers(const model_config& config, Store& weights, Attention attention, Projection projection)
+      : config_(config), weights_(&weights), attention_(std::move(attention)), projection_(std::move(projection)) {}
+
+  [[nodiscard]] const Attention& attention() const { return attention_; }
+
+  /// The output [m, E] of a layer whose input lies in its tape; the tape then holds everything.
+  [[nodiscard]] value_block forward(pass& p, std::int64_t layer) {
+    layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
+    have(p, layer, activation::activated);
+    value_block y = allocate(at(p, layer).m, config_.hidden);
+    have(p, layer, activation::middle);
+    backend().copy(const_view(tape.middle.view()), y.view());
+    projection_.forward(backend(), down(layer, false).p, const_view(tape.activated.view()), y.view(), value_type{1});
+    return y;
+  }
+
+  /// From the gradient of a layer's output [m, E] to that of its input [T, E]; parameter gradients are added up.
+  [[nodiscard]] value_block backward(pass& p, std::int64_t layer, value_block d) {
+    Backend& b = backend();
+    layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
+    const place where = at(p, layer);
+    const std::int64_t unit = layer + 1;
+    weights_->acquire(unit);
+
+    {  // d: output -> middle
+      have(p, layer, activation::activated);
+      value_block d_gate_up = allocate(where.m, 2 * config_.feed_forward);
+      {
+        const linear l = down(layer, true);
+        const value_block d_activated = allocate(where.m, config_.feed_forward);
+        projection_.backward(b, l.p, l.g, const_view(tape.activated.view()), const_view(d.view()), d_activated.view(),
+                             value_type{0});
+        tape.drop(activation::activated);
+        have(p, layer, activation::gate_up);
+        b.swiglu_gradient(const_view(tape.gate_up.view()), const_view(d_activated.view()), d_gate_up.view());
+        tape.drop(activation::gate_up);
+      }
+      have(p, layer, activation::normed_mid);
+      const value_block d_normed = allocate(where.m, config_.hidden);
+      const linear l = gate_up(layer, true);
+      projection_.backward(b, l.p, l.g, const_view(tape.normed_mid.view()), const_view(d_gate_up.view()),
+                           d_normed.view(), value_type{0});
+      have(p, layer, activation::middle);
+      b.rmsnorm_gradient(const_view(tape.middle.view()), norm(unit, parameter::post_norm),
+                         const_view(tape.rstd_mid.view()), const_view(d_normed.view()), d.view(),
+                         norm_gradient(unit, parameter::post_norm), value_type{1});
+      tape.drop(activation::normed_mid);
+      tape.drop(activation::middle);
+    }
+
+    // d: middle -> queries, keys, values
+    have(p, layer, activation::attention);
+    have(p, layer, activation::qkv);
+    layer_tape<Backend> d_tape;  // holds d_qkv, or d_q and d_kv, in the layout of the tape
+    if (where.gathers) {
+      d_tape.q = allocate(where.m, config_.q_size());
+      d_tape.kv = allocate(p.T, 2 * config_.kv_size());
+    } else {
+      d_tape.qkv = allocate(p.T, config_.qkv_size());
+    }
+    const value_view d_q = queries(d_tape);
+    const value_view d_k = keys(d_tape);
+    {
+      const linear l = output(layer, true);
+      const value_block d_attention = allocate(where.m, config_.q_size());
+      projection_.backward(b, l.p, l.g, const_view(tape.attention.view()), const_view(d.view()), d_attention.view(),
+                           value_type{0});
+      const std::vector<slice> slices = layer_slices(p, where);
+      b.attend_backward(attention_, shape(), std::span<const slice>{slices}, const_view(queries(tape)),
+                        const_view(keys(tape)), const_view(values(tape)), const_view(tape.attention.view()),
+                        const_view(tape.lse.view()), const_view(d_attention.view()), d_q, d_k, values(d_tape));
+    }
+    tape.drop(activation::attention);
+    rotate(p, where, d_q, d_k, true);
+    if (config_.qk_norm) {
+      if (!tape.has(activation::raw_qk)) {
+        have(p, layer, activation::normed_in);
+        project_qkv(p, where, tape);
+      }
+      b.rmsnorm_gradient(const_view(tape.raw_q.view()), norm(unit, parameter::q_norm), const_view(tape.rstd_q.view()),
+                         const_view(d_q), d_q, norm_gradient(unit, parameter::q_norm), value_type{0});
+      b.rmsnorm_gradient(const_view(tape.raw_k.view()), norm(unit, parameter::k_norm), const_view(tape.rstd_k.view()),
+                         const_view(d_k), d_k, norm_gradient(unit, parameter::k_norm), value_type{0});
+    }
+    tape.drop(activation::qkv);
+    tape.drop(activation::raw_qk);
+
+    // d: queries, keys, values -> input
+    have(p, layer, activation::normed_in);
+    const value_block d_normed = allocate(p.T, config_.hidden);
+    const const_value_view n = tape.normed_in.view();
+    const linear l = qkv(layer, true);
+    if (!where.gathers) {
+      projection_.backward(b, l.p, l.g, n, const_view(d_tape.qkv.view()), d_normed.view(), value_type{0});
+    } else {
+      const std::int64_t split = config_.q_size();
+      const std::int64_t end = config_.qkv_size();
+      projection_.backward(b, l.p.rows(split, end), l.g.rows(split, end), n, const_view(d_tape.kv.view()),
+                           d_normed.view(), value_type{0});
+      const value_block chosen = allocate(where.m, config_.hidden);
+      const value_block d_chosen = allocate(where.m, config_.hidden);
+      b.gather_rows(n, p.rows, chosen.view());
+      projection_.backward(b, l.p.rows(0, split), l.g.rows(0, split), const_view(chosen.view()), const_view(d_q),
+                           d_chosen.view(), value_type{0});
+      b.scatter_add_rows(const_view(d_chosen.view()), p.rows, d_normed.view());
+      value_block d_input = allocate(p.T, config_.hidden);
+      b.fill(d_input.view(), value_type{0});
+      b.scatter_add_rows(const_view(d.view()), p.rows, d_input.view());
+      d = std::move(d_input);
+    }
+    b.rmsnorm_gradient(const_view(tape.input.view()), norm(unit, parameter::input_norm),
+                       const_view(tape.rstd_in.view()), const_view(d_normed.view()), d.view(),
+                       norm_gradient(unit, parameter::input_norm), value_type{1});
+    weights_->release(unit);
+    return d;
+  }
+
+ private:
+  using value_view = tensor_view<value_type, 2, space>;
+  using const_value_view = tensor_view<const value_type, 2, space>;
+  using statistic_block = block<accumulate_type, 1, space>;
+
+  [[nodiscard]] Backend& backend() const { return weights_->backend(); }
+
+  /// A layer within a pass.
+  struct place {
+    std::int64_t layer;
+    bool gathers;
+    std::int64_t m;
+  };
+
+  [[nodiscard]] place at(const pass& p, std::int64_t layer) const {
+    const bool gathers = p.gathers && layer == config_.layers - 1;
+    return {layer, gathers, gathers ? p.m : p.T};
+  }
+
+  [[nodiscard]] value_block allocate(std::int64_t rows, std::int64_t columns) {
+    return backend().template allocate<value_type>(extents<2>{{rows, columns}});
+  }
+  [[nodiscard]] statistic_block allocate_statistic(std::int64_t count) {
+    return backend().template allocate<accumulate_type>(extents<1>{{count}});
+  }
+  [[nodiscard]] attention_shape shape() const {
+    return {config_.heads, config_.kv_heads, config_.head_dim, 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
+  }
+
+  struct linear {
+    linear_parameters<value_type, space> p;
+    linear_gradients<accumulate_type, space> g;
+  };
+
+  /// The weight and bias of a linear layer; gradients only when `with_gradients`.
+  [[nodiscard]] linear linear_of(std::int64_t unit, parameter weight, parameter bias, bool with_gradients) const {
+    const unit_layout& layout = weights_->layout(unit);
+    const auto flat = weights_->weights(unit);
+    linear result;
+    result.p = {layout.matrix(flat, weight), layout.vector(flat, bias)};
+    if (with_gradients) {
+      const auto gradient = weights_->gradient(unit);
+      result.g = {layout.gradient_matrix(gradient, weight), layout.gradient_vector(gradient, bias)};
+    }
+    return result;
+  }
+  [[nodiscard]] linear qkv(std::int64_t layer, bool with_gradients) const {
+    return linear_of(layer + 1, parameter::qkv_weight, parameter::qkv_bias, with_gradients);
+  }
+  [[nodiscard]] linear output(std::int64_t layer, bool with_gradients) const {
+    return linear_of(layer + 1, parameter::o_weight, parameter::o_bias, with_gradients);
+  }
+  [[nodiscard]] linear gate_up(std::int64_t layer, bool with_gradients) const {
+    return linear_of(layer + 1, parameter::gate_up_weight, parameter::gate_up_bias, with_gradients);
+  }
+  [[nodiscard]] linear down(std::int64_t layer, bool with_gradients) const {
+    return linear_of(layer + 1, parameter::down_weight, parameter::down_bias, with_gradients);
+  }
+  [[nodiscard]] auto norm(std::int64_t unit, parameter kind) const {
+    return weights_->layout(unit).vector(weights_->weights(unit), kind);
+  }
+  [[nodiscard]] auto norm_gradient(std::int64_t unit, parameter kind) const {
+    return weights_->layout(unit).gradient_vector(weights_->gradient(unit), kind);
+  }
+
+  [[nodiscard]] value_view queries(const layer_tape<Backend>& tape) const {
+    return tape.qkv ? tape.qkv.view().columns(0, config_.q_size()) : tape.q.view();
+  }
+  [[nodiscard]] value_view keys(const layer_tape<Backend>& tape) const {
+    const std::int64_t begin = tape.qkv ? config_.q_size() : 0;
+    return (tape.qkv ? tape.qkv : tape.kv).view().columns(begin, begin + config_.kv_size());
+  }
+  [[nodiscard]] value_view values(const layer_tape<Backend>& tape) const {
+    const std::int64_t begin = (tape.qkv ? config_.q_size() : 0) + config_.kv_size();
+    return (tape.qkv ? tape.qkv : tape.kv).view().columns(begin, begin + config_.kv_size());
+  }
+
+  /// The slices that a layer uses: those of the batch, narrowed by the layer's sliding window.
+  [[nodiscard]] std::vector<slice> layer_slices(const pass& p, place where) const {
+    std::vector<slice> slices = where.gathers ? p.row_slices : p.slices;
+    if (const std::int64_t window = config_.window(where.layer); window > 0)
+      for (slice& s : slices) {
+        if (s.kind == slice_kind::full)
+          throw shape_error("layer " + std::to_string(where.layer) +
+                                " has a sliding window, which a full slice cannot "
+                                "follow",
+                            "attention", "use a model without a window, or batches without shared prefixes");
+        s.window = s.window == 0 ? window : std::min(s.window, window);
+      }
+    return slices;
+  }
+
+  /// Makes the named tensor of a layer unless it is there: the forward pass and every replay of it.
+  void have(pass& p, std::int64_t layer, activation name) {
+    layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
+    if (tape.has(name)) return;
+    Backend& b = backend();
+    const place where = at(p, layer);
+    const auto epsilon = static_cast<accumulate_type>(config_.norm_epsilon);
+    switch (name) {
+      case activation::input: throw error("a layer's input was dropped", "layer " + std::to_string(layer));
+      case activation::normed_in:
+        tape.normed_in = allocate(p.T, config_.hidden);
+        tape.rstd_in = allocate_statistic(p.T);
+        b.rmsnorm(const_view(tape.input.view()), norm(layer + 1, parameter::input_norm), epsilon, tape.normed_in.view(),
+                  tape.rstd_in.view());
+        break;
+      case activation::raw_qk:
+      case activation::qkv:
+        have(p, layer, activation::normed_in);
+        project_qkv(p, where, tape);
+        break;
+      case activation::attention: {
+        have(p, layer, activation::qkv);
+        tape.attention = allocate(where.m, config_.q_size());
+        tape.lse = allocate_statistic(where.m * config_.heads);
+        const_value_view k = keys(tape);
+        const_value_view v = values(tape);
+        if (p.cache != nullptr) {
+          const value_view cached = p.cache->layers[static_cast<std::size_t>(layer)].view();
+          const value_view fresh = cached.rows(p.cache->length, p.cache->length + p.T);
+          b.copy(k, fresh.columns(0, config_.kv_size()));
+          b.copy(v, fresh.columns(config_.kv_size(), 2 * config_.kv_size()));
+          const value_view seen = cached.rows(0, p.cache->length + p.T);
+          k = seen.columns(0, config_.kv_size());
+          v = seen.columns(config_.kv_size(), 2 * config_.kv_size());
+        }
+        const std::vector<slice> slices = layer_slices(p, where);
+        b.attend(attention_, shape(), std::span<const slice>{slices}, const_view(queries(tape)), k, v,
+                 tape.attention.view(), tape.lse.view());
+        break;
+      }
+      case activation::middle:
+        have(p, layer, activation::attention);
+        tape.middle = allocate(where.m, config_.hidden);
+        if (where.gathers)
+          b.gather_rows(const_view(tape.input.view()), p.rows, tape.middle.view());
+        else
+          b.copy(const_view(tape.input.view()), tape.middle.view());
+        projection_.forward(b, output(layer, false).p, const_view(tape.attention.view()), tape.middle.view(),
+                            value_type{1});
+        break;
+      case activation::normed_mid:
+        have(p, layer, activation::middle);
+        tape.normed_mid = allocate(where.m, config_.hidden);
+        tape.rstd_mid = allocate_statistic(where.m);
+        b.rmsnorm(const_view(tape.middle.view()), norm(layer + 1, parameter::post_norm), epsilon,
+                  tape.normed_mid.view(), tape.rstd_mid.view());
+        break;
+      case activation::gate_up:
+        have(p, layer, activation::normed_mid);
+        tape.gate_up = allocate(where.m, 2 * config_.feed_forward);
+        projection_.forward(b, gate_up(layer, false).p, const_view(tape.normed_mid.view()), tape.gate_up.view(),
+                            value_type{0});
+        break;
+      case activation::activated:
+        have(p, layer, activation::gate_up);
+        tape.activated = allocate(where.m, config_.feed_forward);
+        b.swiglu(const_view(tape.gate_up.view()), tape.activated.view());
+        break;
+    }
+  }
+
+  /// qkv (or q and kv) from normed_in: projection, q/k norm, rotation. Makes raw_qk too where the model has q/k norms.
+  void project_qkv(pass& p, place where, layer_tape<Backend>& tape) {
+    Backend& b = backend();
+    tape.drop(activation::qkv);
+    tape.drop(activation::raw_qk);
+    const linear layer = qkv(where.layer, false);
+    const const_value_view n = tape.normed_in.view();
+    if (!where.gathers) {
+      tape.qkv = allocate(p.T, config_.qkv_size());
+      projection_.forward(b, layer.p, n, tape.qkv.view(), value_type{0});
+    } else {
+      const value_block chosen = allocate(where.m, config_.hidden);
+      b.gather_rows(n, p.rows, chosen.view());
+      tape.q = allocate(where.m, config_.q_size());
+      projection_.forward(b, layer.p.rows(0, config_.q_size()), const_view(chosen.view()), tape.q.view(),
+                          value_type{0});
+      tape.kv = allocate(p.T, 2 * config_.kv_size());
+      projection_.forward(b, layer.p.rows(config_.q_size(), config_.qkv_size()), n, tape.kv.view(), value_type{0});
+    }
+    if (config_.qk_norm) {
+      const auto normalise = [&](value_view x, parameter kind, value_block& raw, statistic_block& rstd) {
+        raw = allocate(x.size(0), x.size(1));
+        rstd = allocate_statistic(x.size(0) * x.size(1) / config_.head_dim);
+        b.copy(const_view(x), raw.view());
+        b.rmsnorm(const_view(raw.view()), norm(where.layer + 1, kind),
+                  static_cast<accumulate_type>(config_.norm_epsilon), x, rstd.view());
+      };
+      normalise(queries(tape), parameter::q_norm, tape.raw_q, tape.rstd_q);
+      normalise(keys(tape), parameter::k_norm, tape.raw_k, tape.rstd_k);
+    }
+    rotate(p, where, queries(tape), keys(tape), false);
+  }
+
+  void rotate(pass& p, place where, value_view q, value_view k, bool inverse) {
+    Backend& b = backend();
+    const auto& cosine = where.gathers ? p.row_cosine : p.cosine;
+    const auto& sine = where.gathers ? p.row_sine : p.sine;
+    b.rope(q, config_.head_dim, const_view(cosine.view()), const_view(sine.view()), config_.rope.interleaved, inverse);
+    b.rope(k, config_.head_dim, const_view(p.cosine.view()), const_view(p.sine.view()), config_.rope.interleaved,
+           inverse);
+  }
+
+  model_config config_;
+  Store* weights_;
+  Attention attention_;
+  Projection projection_;
+};
+
+}  // namespace lodestone
