@@ -90,6 +90,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/model/names.hpp>
@@ -109,6 +110,7 @@
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/json.hpp>
 #include <lodestone/checkpoint/pickle.hpp>
+#include <lodestone/checkpoint/pickle_machine.hpp>
 #include <lodestone/checkpoint/pretrained.hpp>
 #include <lodestone/checkpoint/pretrained_writer.hpp>
 #include <lodestone/checkpoint/safetensors.hpp>

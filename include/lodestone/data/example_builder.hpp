@@ -79,7 +79,7 @@ class example_builder {
     std::vector<encoded_sequence> parts;
     const std::int64_t limit = options_.length.max_tokens;
     if (limit > 0 && full.size() > limit) {
-      parts = shorten(record, std::move(full), where, counts);
+      parts = shorten(record, full, where, counts);
       if (parts.empty()) {
         ++counts.over_long_dropped;
         return;
@@ -114,7 +114,7 @@ class example_builder {
 
  private:
   /// The examples that fit; none when the record is dropped.
-  [[nodiscard]] std::vector<encoded_sequence> shorten(const training_record& record, encoded_sequence full,
+  [[nodiscard]] std::vector<encoded_sequence> shorten(const training_record& record, const encoded_sequence& full,
                                                       std::string_view where, data_summary& counts) const {
     const length_policy& length = options_.length;
     std::vector<encoded_sequence> parts;

@@ -309,7 +309,7 @@ data_summary prepare_store(const std::filesystem::path& name, std::span<const da
                            const chat_encoder<Tokenizer>& encoder, const prepare_options& options, thread_pool& pool,
                            bool replace = false, const std::function<void(const prepare_progress&)>& progress = {}) {
   token_store_writer writer(name, replace);
-  const data_summary summary = prepare(sources, encoder, options, writer, pool, progress);
+  data_summary summary = prepare(sources, encoder, options, writer, pool, progress);
   if (writer.size() == 0) {
     throw data_error("no example is left of " + std::to_string(summary.records) + " records", name.string(),
                      "see the counts: \n" + summary.to_text());

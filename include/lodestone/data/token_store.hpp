@@ -234,7 +234,7 @@ class token_store_writer {
                              {"offsets", dtype::i64, {n + 1}},
                              {"example_weights", dtype::f64, {n}},
                              {"origins", dtype::i64, {n, 2}}},
-                            std::move(metadata));
+                            metadata);
     tokens_.replay(out);
     labels_.replay(out);
     weights_.replay(out);
