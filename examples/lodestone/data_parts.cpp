@@ -98,6 +98,7 @@ lodestone::prepare_options make_prepare_options(const settings& s) {
 
 std::vector<lodestone::data_source> make_sources(const std::vector<data_source>& sources) {
   std::vector<lodestone::data_source> out;
+  out.reserve(sources.size());
   for (const data_source& source : sources)
     out.push_back({source.path, lodestone::parse_data_format(source.format), source.count, source.weight});
   return out;

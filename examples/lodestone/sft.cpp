@@ -46,7 +46,7 @@ std::optional<fs::path> find_checkpoint(const settings& s, const lodestone::run_
     return fs::path(s.resume);
   }
   std::vector<lodestone::skipped_state> damaged;
-  const std::optional<fs::path> newest = lodestone::latest_training_state(folder.checkpoints(), &damaged);
+  std::optional<fs::path> newest = lodestone::latest_training_state(folder.checkpoints(), &damaged);
   for (const lodestone::skipped_state& one : damaged)
     note("warning: the checkpoint " + one.folder.string() + " is damaged and passed over: " + one.reason);
   return newest;
@@ -163,7 +163,7 @@ lodestone::run_finished train_rank(const settings& s, const lodestone::model_con
   lodestone::train::checkpoints saver(weights, folder.checkpoints(), lodestone::dist::any_communicator(group), keep,
                                       s.keep_best, {{"settings", to_toml(s)}});
   const auto stop = [&] { return signals.requested(); };
-  const lodestone::run_finished done = lodestone::train::run(program, examples, held_out, make_loop_options(s),
+  lodestone::run_finished done = lodestone::train::run(program, examples, held_out, make_loop_options(s),
                                                              recorders, saver, stop, at);
   if (done.outcome != lodestone::run_outcome::completed || group.rank() != 0) return done;
   if (s.export_model == "best") take_best(weights, folder);
