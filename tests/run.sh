@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Configures, builds and runs all tests (build/cpu). With --all also: the tests under the address and undefined-behaviour
-# sanitizers, a few seconds of every libFuzzer program, Doxygen without warnings, and clang-tidy.
-# Usage: bash tests/run.sh [--all]
+# sanitizers, a few seconds of every libFuzzer program, Doxygen without warnings, and clang-tidy. With --gpu only the tests
+# of the CUDA backend (build/cuda), which then must not be skipped.
+# Usage: bash tests/run.sh [--all | --gpu]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . examples/packages.sh
 
 all=no
+gpu=no
 case "${1:-}" in
   '') ;;
   --all) all=yes ;;
-  *) fail "unknown argument $1; usage: bash tests/run.sh [--all]" ;;
+  --gpu) gpu=yes ;;
+  *) fail "unknown argument $1; usage: bash tests/run.sh [--all | --gpu]" ;;
 esac
 
 install_missing_packages
@@ -19,6 +22,19 @@ if [ $all = yes ]; then
     command -v $program >/dev/null ||
       fail "--all needs clang, clang-tidy and doxygen (apt-get install clang clang-tidy doxygen libclang-rt-14-dev)"
   done
+fi
+
+if [ $gpu = yes ]; then
+  command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ] || fail "--gpu needs nvcc 13, and the GPU's driver"
+  say "Configuring (build/cuda)"
+  cmake --preset cuda
+  say "Building the tests of the CUDA backend (build/cuda)"
+  cmake --build --preset cuda --target test_cuda
+  say "Testing on the GPU"
+  log=$(ctest --preset cuda --tests-regex '^cuda$' --verbose) || { echo "$log"; exit 1; }
+  echo "$log"
+  ! grep -q 'SKIPPED: no usable GPU' <<<"$log" || fail "no usable GPU: nothing was tested"
+  exit 0
 fi
 
 run_preset() {  # preset

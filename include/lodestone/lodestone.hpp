@@ -11,6 +11,7 @@
 #include <lodestone/core/extents.hpp>
 #include <lodestone/core/file.hpp>
 #include <lodestone/core/folder.hpp>
+#include <lodestone/core/list.hpp>
 #include <lodestone/core/random.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
@@ -23,7 +24,6 @@
 #include <lodestone/text/chat_message.hpp>
 #include <lodestone/text/chat_template.hpp>
 #include <lodestone/text/decoder.hpp>
-#include <lodestone/text/json_place.hpp>
 #include <lodestone/text/jsonl.hpp>
 #include <lodestone/text/merge.hpp>
 #include <lodestone/text/normalizer.hpp>
@@ -40,7 +40,6 @@
 #include <lodestone/text/token_list.hpp>
 #include <lodestone/text/tokenizer.hpp>
 #include <lodestone/text/tokenizer_json.hpp>
-#include <lodestone/text/tokenizer_json_components.hpp>
 #include <lodestone/text/tokenizer_parts.hpp>
 #include <lodestone/text/unicode.hpp>
 #include <lodestone/text/unigram.hpp>
@@ -86,7 +85,6 @@
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/config_edit.hpp>
 #include <lodestone/model/config_json.hpp>
-#include <lodestone/model/config_keys.hpp>
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
@@ -108,7 +106,6 @@
 #include <lodestone/optim/schedule.hpp>
 
 #include <lodestone/checkpoint/convert.hpp>
-#include <lodestone/checkpoint/json.hpp>
 #include <lodestone/checkpoint/pickle.hpp>
 #include <lodestone/checkpoint/pickle_machine.hpp>
 #include <lodestone/checkpoint/pretrained.hpp>

@@ -4,6 +4,7 @@
 #include <lodestone/batching/parity.hpp>
 #include <lodestone/batching/sorted.hpp>
 #include <lodestone/batching/steps.hpp>
+#include <lodestone/core/random.hpp>
 
 #include <algorithm>
 #include <cmath>

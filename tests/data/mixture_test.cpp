@@ -1,6 +1,7 @@
 // Mixtures by count and by weight.
 #include <boost/test/unit_test.hpp>
 
+#include <cmath>
 #include <map>
 #include <numeric>
 

@@ -7,7 +7,10 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/text/sentencepiece_model.hpp>
 #include <lodestone/text/tokenizer.hpp>
+#include <lodestone/text/tokenizer_json.hpp>
+#include <lodestone/text/tokenizer_parts.hpp>
 
 namespace {
 

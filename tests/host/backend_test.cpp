@@ -59,7 +59,7 @@ std::vector<unsigned char> everything(int threads) {
   b.add(n, x);
   b.gemm_nt(x, head, logits, 0);
   b.label_log_probs(logits, offsets, tokens, lse, log_probs);
-  b.label_gradient(logits, lse, offsets, tokens, coefficients);
+  b.label_gradient(logits, lse, offsets, tokens, coefficients, logits);
   b.gemm_nn(logits, head, dx, 0);
   b.swiglu_gradient(gate_up, dx, dgate_up);
   b.bias_gradient(dgate_up, dbias);

@@ -1,3 +1,5 @@
+#include <utf8proc.h>
+
 #include <lodestone/text/added_tokens.hpp>
 #include <lodestone/text/bpe.hpp>
 #include <lodestone/text/byte_alphabet.hpp>

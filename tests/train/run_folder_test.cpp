@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <lodestone/checkpoint/training_state.hpp>
 #include <lodestone/train/run_folder.hpp>
 
 #include "../support/support.hpp"

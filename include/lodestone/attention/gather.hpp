@@ -1,7 +1,6 @@
 // Slices for a chosen set of query rows: what the last layer computes when only scored rows matter.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,24 +11,10 @@ namespace lodestone {
 
 /// The mask of `slices` restricted to the query rows `rows` (ascending, unique), which become rows 0 .. rows.size() of
 /// a gathered Q; keys stay where they are. Each run of neighbouring rows inside a slice is one slice aligned at its end.
-[[nodiscard]] inline std::vector<slice> gather_slices(std::span<const slice> slices,
-                                                      std::span<const std::int64_t> rows) {
-  std::vector<slice> gathered;
-  for (const slice& s : slices) {
-    auto first = std::ranges::lower_bound(rows, s.q_begin);
-    const auto end = std::ranges::lower_bound(rows, s.q_end);
-    while (first != end) {
-      auto last = first;  // the run [first, last]
-      while (last + 1 != end && *(last + 1) == *last + 1) ++last;
-      slice run = s;
-      run.q_begin = first - rows.begin();
-      run.q_end = last + 1 - rows.begin();
-      run.k_end = s.last_key(*last);
-      if (run.keys() > 0) gathered.push_back(run);
-      first = last + 1;
-    }
-  }
-  return gathered;
-}
+[[nodiscard]] std::vector<slice> gather_slices(std::span<const slice> slices, std::span<const std::int64_t> rows);
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/attention/gather.ipp>
+#endif

@@ -1,14 +1,9 @@
 // Which rank computes which micro-batches of a step, balanced by cost.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <numeric>
-#include <queue>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include <lodestone/batching/concept.hpp>
@@ -31,42 +26,14 @@ enum class meeting : std::uint8_t {
 struct assignment {
   std::vector<std::vector<std::int64_t>> of_rank;
 
-  [[nodiscard]] std::size_t rounds() const {
-    std::size_t most = 0;
-    for (const auto& mine : of_rank) most = std::max(most, mine.size());
-    return most;
-  }
+  [[nodiscard]] std::size_t rounds() const;
 };
 
 /// Predicted seconds, in the unit of `costs`, until the slowest rank is done with a step.
-[[nodiscard]] inline double step_time(const assignment& plan, std::span<const double> costs, meeting when) {
-  const auto cost = [&](std::int64_t batch) { return costs[static_cast<std::size_t>(batch)]; };
-  double time = 0.0;
-  if (when == meeting::once_per_step) {
-    for (const auto& mine : plan.of_rank) {
-      double sum = 0.0;
-      for (const std::int64_t batch : mine) sum += cost(batch);
-      time = std::max(time, sum);
-    }
-    return time;
-  }
-  for (std::size_t round = 0; round < plan.rounds(); ++round) {
-    double slowest = 0.0;
-    for (const auto& mine : plan.of_rank)
-      if (round < mine.size()) slowest = std::max(slowest, cost(mine[round]));
-    time += slowest;
-  }
-  return time;
-}
+[[nodiscard]] double step_time(const assignment& plan, std::span<const double> costs, meeting when);
 
 /// Micro-batches in the order of the plan, rank after rank: what trainers do that do not look at cost.
-[[nodiscard]] inline assignment assign_in_order(std::size_t micro_batches, int ranks) {
-  if (ranks < 1) throw config_error("must be at least 1", "ranks");
-  assignment plan{std::vector<std::vector<std::int64_t>>(static_cast<std::size_t>(ranks))};
-  for (std::size_t i = 0; i < micro_batches; ++i)
-    plan.of_rank[i % static_cast<std::size_t>(ranks)].push_back(static_cast<std::int64_t>(i));
-  return plan;
-}
+[[nodiscard]] assignment assign_in_order(std::size_t micro_batches, int ranks);
 
 /// Balanced, deterministic assignment of micro-batches with the given costs.
 ///
@@ -74,42 +41,14 @@ struct assignment {
 /// 4/3 - 1/(3 ranks) of the optimum (Graham, "Bounds on multiprocessing timing anomalies", 1969). each_micro_batch:
 /// micro-batches of like cost share a round, which minimises the sum of the rounds' maxima over rounds of `ranks`.
 /// Equal costs keep the order of the plan. The content of the step does not change: only who computes what.
-[[nodiscard]] inline assignment assign(std::span<const double> costs, int ranks,
-                                       meeting when = meeting::once_per_step) {
-  assignment plan = assign_in_order(0, ranks);
-  std::vector<std::int64_t> order(costs.size());
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    return costs[static_cast<std::size_t>(a)] > costs[static_cast<std::size_t>(b)];
-  });
-  const auto size = static_cast<std::size_t>(ranks);
-  if (when == meeting::each_micro_batch) {
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      const std::size_t place = i % size;  // every other round runs backwards, so that no rank is always the slowest
-      plan.of_rank[i / size % 2 == 0 ? place : size - 1 - place].push_back(order[i]);
-    }
-    return plan;
-  }
-  using load = std::pair<double, std::size_t>;
-  std::priority_queue<load, std::vector<load>, std::greater<>> least;
-  for (std::size_t rank = 0; rank < size; ++rank) least.emplace(0.0, rank);
-  for (const std::int64_t batch : order) {
-    const auto [sum, rank] = least.top();
-    least.pop();
-    plan.of_rank[rank].push_back(batch);
-    least.emplace(sum + costs[static_cast<std::size_t>(batch)], rank);
-  }
-  for (auto& mine : plan.of_rank) std::sort(mine.begin(), mine.end());
-  return plan;
-}
+[[nodiscard]] assignment assign(std::span<const double> costs, int ranks, meeting when = meeting::once_per_step);
 
 /// Costs of the micro-batches of a step.
-[[nodiscard]] inline std::vector<double> costs(const step_plan& step, std::span<const std::int64_t> lengths,
-                                               const cost_model& model) {
-  std::vector<double> result;
-  result.reserve(step.micro_batches.size());
-  for (const micro_batch& batch : step.micro_batches) result.push_back(model.micro_batch(batch, lengths));
-  return result;
-}
+[[nodiscard]] std::vector<double> costs(const step_plan& step, std::span<const std::int64_t> lengths,
+                                        const cost_model& model);
 
 }  // namespace lodestone::batching
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/batching/assignment.ipp>
+#endif

@@ -1,7 +1,6 @@
 // Tensors of a Hugging Face model folder, whatever form its weights have.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -14,64 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include <lodestone/checkpoint/convert.hpp>
-#include <lodestone/checkpoint/json.hpp>
 #include <lodestone/checkpoint/pickle.hpp>
 #include <lodestone/checkpoint/safetensors.hpp>
 #include <lodestone/core/error.hpp>
-#include <lodestone/core/file.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/names.hpp>
 
 namespace lodestone {
-
-namespace detail {
-
-/// The files that an index (weight_map) names, as sorted distinct names within the folder.
-[[nodiscard]] inline std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
-  const std::string where = index.string();
-  const nlohmann::json json = parse_json(read_text(index), where);
-  const auto map = json.is_object() ? json.find("weight_map") : json.end();
-  if (map == json.end() || !map->is_object()) throw format_error("no 'weight_map' object", where);
-  std::map<std::string, std::string> result;
-  for (const auto& [tensor, file] : map->items()) {
-    const auto name = file.is_string() ? file.template get<std::string>() : std::string{};
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
-        name.find('\0') != std::string::npos)
-      throw format_error("its file is not a name within the folder: " + file.dump(), where + ": '" + tensor + "'");
-    result.emplace(tensor, name);
-  }
-  if (result.empty()) throw format_error("an empty 'weight_map'", where);
-  return result;
-}
-
-/// Files "STEM-00001-of-0000N.ENDING" of a folder without index, all N of them; empty when there is none.
-[[nodiscard]] inline std::vector<std::filesystem::path> numbered_shards(const std::filesystem::path& folder,
-                                                                        const std::string& stem,
-                                                                        const std::string& ending) {
-  std::vector<std::filesystem::path> shards;
-  std::string count;
-  for (const auto& item : std::filesystem::directory_iterator(folder)) {
-    const std::string name = item.path().filename().string();
-    if (!name.starts_with(stem + "-") || !name.ends_with(ending) || name.find("-of-") == std::string::npos) continue;
-    const std::size_t of = name.find("-of-") + 4;
-    const std::string total = name.substr(of, name.size() - ending.size() - of);
-    if (total.empty() || total.size() > 6 || total.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (!count.empty() && count != total)
-      throw format_error("holds shards of two different sets", folder.string(),
-                         "keep the " + ending + " files of one set");
-    count = total;
-    shards.push_back(item.path());
-  }
-  if (!shards.empty() && shards.size() != std::stoul(count))
-    throw format_error("holds " + std::to_string(shards.size()) + " of " + std::to_string(std::stoul(count)) +
-                           " files " + stem + "-*" + ending,
-                       folder.string(), "download the missing ones");
-  std::ranges::sort(shards);
-  return shards;
-}
-
-}  // namespace detail
 
 /// The weights of a model folder as tensors by name.
 ///
@@ -82,79 +30,24 @@ namespace detail {
 /// index that its files contradict, and for a tensor that two files hold.
 class tensor_source {
  public:
-  explicit tensor_source(const std::filesystem::path& folder) : folder_(folder) {
-    if (!std::filesystem::exists(folder)) throw io_error("no such folder", folder.string(), "check the path");
-    if (!std::filesystem::is_directory(folder))
-      open(folder);
-    else if (!open_set(folder, "model", ".safetensors") && !open_set(folder, "pytorch_model", ".bin"))
-      throw io_error("holds no model.safetensors, no pytorch_model.bin, and no shards of either", folder.string(),
-                     "give a Hugging Face model folder");
-  }
+  explicit tensor_source(const std::filesystem::path& folder);
 
   /// All names, sorted.
-  [[nodiscard]] std::vector<std::string> names() const {
-    std::vector<std::string> result;
-    for (const auto& [name, entry] : entries_) result.emplace_back(name);
-    return result;
-  }
+  [[nodiscard]] std::vector<std::string> names() const;
   /// The tensor of that name, or null.
-  [[nodiscard]] const safetensors::entry* find(std::string_view name) const {
-    const auto found = entries_.find(name);
-    return found == entries_.end() ? nullptr : found->second;
-  }
+  [[nodiscard]] const safetensors::entry* find(std::string_view name) const;
   /// The tensor of that name; throws format_error that names it.
-  [[nodiscard]] const safetensors::entry& at(std::string_view name) const {
-    if (const safetensors::entry* found = find(name)) return *found;
-    throw format_error("no tensor '" + std::string(name) + "'", folder_.string());
-  }
+  [[nodiscard]] const safetensors::entry& at(std::string_view name) const;
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   /// Bytes of all tensors.
-  [[nodiscard]] std::uint64_t byte_count() const {
-    std::uint64_t sum = 0;
-    for (const auto& [name, entry] : entries_) sum += entry->bytes.size();
-    return sum;
-  }
+  [[nodiscard]] std::uint64_t byte_count() const;
 
  private:
-  void open(const std::filesystem::path& name) {
-    if (name.extension() == ".bin" || name.extension() == ".pt" || name.extension() == ".pth")
-      add(pickles_.emplace_back(name).entries(), name);
-    else
-      add(safe_.emplace_back(name).entries(), name);
-  }
-  void add(const std::vector<safetensors::entry>& entries, const std::filesystem::path& name) {
-    for (const safetensors::entry& entry : entries)
-      if (!entries_.emplace(entry.name, &entry).second)
-        throw format_error("the tensor '" + entry.name + "' is in another file too", name.string());
-  }
+  void open(const std::filesystem::path& name);
+  void add(const std::vector<safetensors::entry>& entries, const std::filesystem::path& name);
   /// One file, an index with its shards, or a numbered set of shards; false when there is none.
-  [[nodiscard]] bool open_set(const std::filesystem::path& folder, const std::string& stem, const std::string& ending) {
-    const std::filesystem::path whole = folder / (stem + ending);
-    const std::filesystem::path index = folder / (stem + ending + ".index.json");
-    if (std::filesystem::exists(whole)) {
-      open(whole);
-    } else if (std::filesystem::exists(index)) {
-      open_index(index);
-    } else {
-      const auto shards = detail::numbered_shards(folder, stem, ending);
-      for (const std::filesystem::path& shard : shards) open(shard);
-      return !shards.empty();
-    }
-    return true;
-  }
-  void open_index(const std::filesystem::path& index) {
-    const auto map = detail::read_weight_map(index);
-    std::set<std::string> files;
-    for (const auto& [tensor, file] : map) files.insert(file);
-    for (const std::string& file : files) {
-      if (!std::filesystem::exists(index.parent_path() / file))
-        throw io_error("the shard '" + file + "' is missing", index.string(), "download it");
-      open(index.parent_path() / file);
-    }
-    for (const auto& [tensor, file] : map)
-      if (find(tensor) == nullptr)
-        throw format_error("no tensor '" + tensor + "'", (index.parent_path() / file).string());
-  }
+  [[nodiscard]] bool open_set(const std::filesystem::path& folder, const std::string& stem, const std::string& ending);
+  void open_index(const std::filesystem::path& index);
 
   std::filesystem::path folder_;
   std::deque<safetensors::file> safe_;  ///< elements never move, so entries_ can point into them
@@ -202,19 +95,13 @@ void check_tensors(const tensor_source& source, std::span<const named_tensor> ex
 }
 
 /// tensor_names(config) under the names that `source` uses: a tied model may keep its one matrix under the head's name.
-[[nodiscard]] inline std::vector<named_tensor> tensor_names_in(const tensor_source& source,
-                                                               const model_config& config) {
-  std::vector<named_tensor> names = tensor_names(config);
-  constexpr const char* head = "lm_head.weight";
-  if (config.tied_head && source.find(names.front().name) == nullptr && source.find(head) != nullptr)
-    names.front().name = head;
-  return names;
-}
+[[nodiscard]] std::vector<named_tensor> tensor_names_in(const tensor_source& source, const model_config& config);
 
 /// check_tensors for the tensors of a model; rotary tables and a tied head's copy may be there.
-inline void check_tensors(const tensor_source& source, const model_config& config) {
-  const std::vector<named_tensor> expected = tensor_names_in(source, config);
-  check_tensors(source, expected, [&](std::string_view name) { return is_redundant_tensor(config, name); });
-}
+void check_tensors(const tensor_source& source, const model_config& config);
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/checkpoint/pretrained.ipp>
+#endif

@@ -2,26 +2,19 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/safetensors.hpp>
 #include <lodestone/core/error.hpp>
-#include <lodestone/core/file.hpp>
 #include <lodestone/core/folder.hpp>
 #include <lodestone/model/config.hpp>
-#include <lodestone/model/config_edit.hpp>
 #include <lodestone/model/names.hpp>
 
 namespace lodestone {
@@ -33,52 +26,6 @@ struct export_options {
   existing_folder existing = existing_folder::refuse;  ///< replace: only a folder that holds a config.json
 };
 
-namespace detail {
-
-/// Files of a model folder that are copied byte for byte: everything that a tokenizer, a chat template, generation or
-/// remote code may need, and licences. Weights and config.json are written anew; model cards describe another model.
-[[nodiscard]] inline bool is_carried_over(const std::filesystem::path& file) {
-  constexpr std::array<std::string_view, 18> names{"tokenizer.json",
-                                                   "tokenizer.model",
-                                                   "tokenizer_config.json",
-                                                   "special_tokens_map.json",
-                                                   "added_tokens.json",
-                                                   "vocab.json",
-                                                   "vocab.txt",
-                                                   "merges.txt",
-                                                   "chat_template.jinja",
-                                                   "chat_template.json",
-                                                   "generation_config.json",
-                                                   "spiece.model",
-                                                   "tekken.json",
-                                                   "LICENSE",
-                                                   "LICENSE.txt",
-                                                   "MODEL_LICENSE",
-                                                   "NOTICE",
-                                                   "USE_POLICY.md"};
-  return std::ranges::find(names, file.filename().string()) != names.end() || file.extension() == ".py";
-}
-
-/// Copies those files, and the folder of further chat templates.
-inline void carry_over(const std::filesystem::path& from, const std::filesystem::path& to) {
-  namespace fs = std::filesystem;
-  const auto copy = [](const fs::path& source, const fs::path& target) {
-    const mapped_file content(source);
-    atomic_file file(target);
-    file.write(content.bytes());
-    file.commit();
-  };
-  for (const auto& item : fs::directory_iterator(from))
-    if (item.is_regular_file() && is_carried_over(item.path())) copy(item.path(), to / item.path().filename());
-  const fs::path templates = from / "additional_chat_templates";
-  if (!fs::is_directory(templates)) return;
-  fs::create_directory(to / templates.filename());
-  for (const auto& item : fs::directory_iterator(templates))
-    if (item.is_regular_file()) copy(item.path(), to / templates.filename() / item.path().filename());
-}
-
-}  // namespace detail
-
 /// Writes a model folder whose tensors arrive one after the other, in the order of `tensors`.
 ///
 /// The folder appears under its name only with commit(), complete: model.safetensors, or model-0000i-of-0000n with
@@ -89,16 +36,10 @@ class pretrained_writer {
   /// `config` may differ from the source's config.json as edited_model_config allows. Throws io_error when `folder`
   /// exists and must not be replaced (or is no model folder), config_error, format_error.
   pretrained_writer(const std::filesystem::path& folder, const std::filesystem::path& source,
-                    const model_config& config, std::vector<named_tensor> tensors, export_options options = {})
-      : options_(options), folder_(checked(folder, options), options.existing), tensors_(std::move(tensors)) {
-    write_config(source, config);
-    detail::carry_over(source, folder_.path());
-    plan_shards();
-  }
+                    const model_config& config, std::vector<named_tensor> tensors, export_options options = {});
   /// The same for all tensors of the model.
   pretrained_writer(const std::filesystem::path& folder, const std::filesystem::path& source,
-                    const model_config& config, export_options options = {})
-      : pretrained_writer(folder, source, config, tensor_names(config), options) {}
+                    const model_config& config, export_options options = {});
 
   /// The tensors in the order in which they are written.
   [[nodiscard]] const std::vector<named_tensor>& tensors() const { return tensors_; }
@@ -119,84 +60,21 @@ class pretrained_writer {
   }
 
   /// Publishes the folder. Throws format_error when elements are missing, and io_error.
-  void commit() {
-    while (next_ < tensors_.size() || !shard_) {
-      if (left_ != 0) throw format_error("fewer elements are written than the model has", folder_.name().string());
-      if (tensors_.empty()) break;
-      next_tensor();
-    }
-    if (left_ != 0) throw format_error("fewer elements are written than the model has", folder_.name().string());
-    if (shard_) shard_->commit();
-    shard_.reset();
-    if (shard_count_ > 1) write_index();
-    folder_.commit();
-  }
+  void commit();
 
  private:
   [[nodiscard]] static std::filesystem::path checked(const std::filesystem::path& folder,
-                                                     const export_options& options) {
-    namespace fs = std::filesystem;
-    if (options.existing == existing_folder::replace && fs::exists(folder) && !fs::exists(folder / "config.json") &&
-        !(fs::is_directory(folder) && fs::is_empty(folder)))
-      throw io_error("exists and is no model folder", folder.string(), "choose another folder");
-    return folder;
-  }
+                                                     const export_options& options);
 
-  void write_config(const std::filesystem::path& source, const model_config& config) {
-    const std::filesystem::path original = source / "config.json";
-    atomic_file file(folder_.path() / "config.json");
-    file.write(edited_model_config(read_text(original), config, options_.type, original.string()));
-    file.commit();
-  }
+  void write_config(const std::filesystem::path& source, const model_config& config);
 
-  void plan_shards() {
-    shard_of_.resize(tensors_.size());
-    std::uint64_t filled = 0;
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      const auto bytes = safetensors::byte_count(options_.type, tensors_[i].shape);
-      if (!bytes) throw shape_error("its size passes 2^63", tensors_[i].name);
-      if (shard_count_ == 0 || (filled > 0 && filled + *bytes > options_.shard_bytes)) {
-        ++shard_count_;
-        filled = 0;
-      }
-      filled += *bytes;
-      total_bytes_ += *bytes;
-      shard_of_[i] = shard_count_ - 1;
-    }
-  }
+  void plan_shards();
 
-  [[nodiscard]] std::string shard_name(std::size_t shard) const {
-    if (shard_count_ <= 1) return "model.safetensors";
-    std::array<char, 64> name{};
-    std::snprintf(name.data(), name.size(), "model-%05zu-of-%05zu.safetensors", shard + 1, shard_count_);
-    return name.data();
-  }
+  [[nodiscard]] std::string shard_name(std::size_t shard) const;
 
-  void next_tensor() {
-    if (next_ == tensors_.size())
-      throw format_error("more elements are written than the model has", folder_.name().string());
-    if (next_ == 0 || shard_of_[next_] != shard_of_[next_ - 1]) {
-      if (shard_) shard_->commit();
-      std::vector<safetensors::declaration> declarations;
-      for (std::size_t i = next_; i < tensors_.size() && shard_of_[i] == shard_of_[next_]; ++i)
-        declarations.push_back({tensors_[i].name, options_.type, tensors_[i].shape});
-      shard_.emplace(folder_.path() / shard_name(shard_of_[next_]), std::move(declarations),
-                     std::map<std::string, std::string>{{"format", "pt"}});
-    }
-    left_ = *safetensors::element_count(tensors_[next_].shape);
-    ++next_;
-  }
+  void next_tensor();
 
-  void write_index() {
-    nlohmann::ordered_json index;
-    index["metadata"]["total_size"] = total_bytes_;
-    std::map<std::string, std::string> map;
-    for (std::size_t i = 0; i < tensors_.size(); ++i) map.emplace(tensors_[i].name, shard_name(shard_of_[i]));
-    index["weight_map"] = map;
-    atomic_file file(folder_.path() / "model.safetensors.index.json");
-    file.write(index.dump(2) + "\n");
-    file.commit();
-  }
+  void write_index();
 
   export_options options_;
   atomic_folder folder_;
@@ -211,3 +89,7 @@ class pretrained_writer {
 };
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/checkpoint/pretrained_writer.ipp>
+#endif

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,18 +26,17 @@ namespace lodestone::parameters {
 /// name.
 template <class Store>
 void load_weights(Store& store, const tensor_source& source) {
-  using value_type = typename Store::value_type;
+  using element = typename Store::accumulate_type;
   const model_config& config = store.config();
   check_tensors(source, config);
   const std::vector<named_tensor> expected = tensor_names_in(source, config);
-  std::vector<value_type> elements;
+  std::vector<element> elements;
   const std::vector<stored_tensor> tensors = stored_tensors(store);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const stored_tensor& tensor = tensors[i];
     elements.resize(static_cast<std::size_t>(tensor.count));
-    convert_elements(source.at(expected[i].name), std::span<value_type>{elements});
-    store.backend().from_host(std::span<const value_type>{elements},
-                              store.mutable_weights(tensor.unit).rows(tensor.offset, tensor.offset + tensor.count));
+    convert_elements(source.at(expected[i].name), std::span<element>{elements});
+    store.set_weights(tensor, std::span<const element>{elements});
   }
 }
 
@@ -44,7 +44,8 @@ void load_weights(Store& store, const tensor_source& source) {
 struct load_options {
   purpose use = purpose::training;
   std::optional<model_config> config{};  ///< in place of the folder's, e.g. with another RoPE base
-  int threads = 0;                     ///< of the backend; 0: all cores
+  int threads = 0;                     ///< of a host backend; 0: all cores
+  int device = 0;                      ///< of a GPU backend
 };
 
 /// The model folder `folder` in a replicated store:
@@ -56,8 +57,9 @@ struct load_options {
 template <class Backend>
 [[nodiscard]] replicated<Backend> load(const std::filesystem::path& folder, dist::any_communicator group = {},
                                        const load_options& options = {}) {
+  constexpr bool on_host = std::is_same_v<typename Backend::space, host_memory>;
   replicated<Backend> store(options.config ? *options.config : read_model_config(folder),
-                            std::make_unique<Backend>(options.threads), options.use, group);
+                            std::make_unique<Backend>(on_host ? options.threads : options.device), options.use, group);
   load_weights(store, tensor_source(folder));
   return store;
 }
@@ -71,7 +73,8 @@ void save_folder(Store& store, const std::filesystem::path& folder, const std::f
   for (const stored_tensor& tensor : stored_tensors(store)) {
     store.acquire(tensor.unit);
     const auto view = store.weights(tensor.unit).rows(tensor.offset, tensor.offset + tensor.count);
-    writer.write(std::span<const typename Store::value_type>{store.backend().to_host(view).flat()});
+    const auto values = store.backend().to_host(view);
+    writer.write(std::span<const typename Store::value_type>{values.flat()});
     store.release(tensor.unit);
   }
   writer.commit();

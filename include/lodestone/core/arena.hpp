@@ -131,7 +131,8 @@ class block {
 };
 
 /// Hands out blocks of one reserved range. What does not fit the reservation is allocated on its own (and counted), so
-/// that code without a prepared arena still works; a prepared program never does that inside a step.
+/// that code without a prepared arena still works; a prepared program never does that inside a step. Where allocating is
+/// slow, as the Space says by `keeps_blocks`, such blocks are kept and given out again for the same size.
 ///
 /// Not thread-safe: an arena belongs to the thread that drives its backend. It must outlive its blocks and stay in
 /// place, hence neither copied nor moved.
@@ -142,12 +143,14 @@ class arena {
   arena(const arena&) = delete;
   arena& operator=(const arena&) = delete;
   ~arena() {
+    drop_spares();
     if (base_ != nullptr) Space::deallocate(base_);
   }
 
   /// Reserves `bytes` once for all blocks to come; throws when blocks are live.
   void reserve(std::int64_t bytes) {
     if (layout_.in_use() != 0) throw error("an arena is reserved before its first block, not after");
+    drop_spares();
     if (base_ != nullptr) Space::deallocate(std::exchange(base_, nullptr));
     layout_ = {};
     outside_ = 0;
@@ -164,7 +167,7 @@ class arena {
       data = base_ + offset;
     } else {
       ++outside_;
-      data = Space::allocate(static_cast<std::size_t>(bytes));
+      data = allocate_outside(bytes);
     }
     return {this, offset, tensor_view<T, Rank, Space>{static_cast<T*>(data), shape}};
   }
@@ -179,11 +182,40 @@ class arena {
   friend class block;
 
   void release(std::int64_t offset, std::int64_t bytes, void* data) {
-    if (offset + bytes > capacity_) Space::deallocate(data);
+    if (offset + bytes > capacity_) {
+      if (keeps_blocks)
+        spares_.emplace(bytes, data);
+      else
+        Space::deallocate(data);
+    }
     layout_.release(offset, bytes);
   }
 
+  static constexpr bool keeps_blocks = requires { Space::keeps_blocks; };
+
+  [[nodiscard]] void* allocate_outside(std::int64_t bytes) {
+    if constexpr (keeps_blocks) {
+      if (const auto spare = spares_.find(bytes); spare != spares_.end()) {
+        void* const data = spare->second;
+        spares_.erase(spare);
+        return data;
+      }
+      try {
+        return Space::allocate(static_cast<std::size_t>(bytes));
+      } catch (const error&) {
+        if (spares_.empty()) throw;
+        drop_spares();  // and then there may be room
+      }
+    }
+    return Space::allocate(static_cast<std::size_t>(bytes));
+  }
+  void drop_spares() noexcept {
+    for (const auto& [bytes, data] : spares_) Space::deallocate(data);
+    spares_.clear();
+  }
+
   arena_layout layout_;
+  std::multimap<std::int64_t, void*> spares_;  // bytes -> blocks outside the reservation that nobody holds
   std::byte* base_ = nullptr;
   std::int64_t capacity_ = 0;
   std::int64_t outside_ = 0;

@@ -11,11 +11,8 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
@@ -57,28 +54,7 @@ struct prepare_progress {
 namespace detail {
 
 /// The files of a source. Throws io_error when there are none.
-[[nodiscard]] inline std::vector<std::filesystem::path> files_of(const data_source& source) {
-  namespace fs = std::filesystem;
-  if (!fs::exists(source.path)) throw io_error("no such file or folder", source.path.string(), "check data.path");
-  if (!fs::is_directory(source.path)) return {source.path};
-  std::vector<fs::path> files;
-  bool has_parquet = false;
-  for (const fs::directory_entry& entry : fs::directory_iterator(source.path)) {
-    const std::string extension = entry.path().extension().string();
-    has_parquet = has_parquet || extension == ".parquet";
-    if (entry.is_regular_file() && (extension == ".jsonl" || extension == ".json" || extension == ".txt")) {
-      files.push_back(entry.path());
-    }
-  }
-  std::sort(files.begin(), files.end());
-  if (files.empty()) {
-    throw io_error(has_parquet ? "the folder holds only Parquet files, which are not read"
-                               : "the folder holds no .jsonl, .json or .txt file",
-                   source.path.string(),
-                   has_parquet ? "name one of them to see the command that converts it" : "check data.path");
-  }
-  return files;
-}
+[[nodiscard]] std::vector<std::filesystem::path> files_of(const data_source& source);
 
 /// A record before it is parsed.
 struct raw_record {
@@ -193,13 +169,7 @@ class prepare_batch {
 }  // namespace detail
 
 /// All files of all sources, in the order in which they are read: the numbers of example_origin::file.
-[[nodiscard]] inline std::vector<std::string> source_files(std::span<const data_source> sources) {
-  std::vector<std::string> names;
-  for (const data_source& source : sources) {
-    for (const std::filesystem::path& file : detail::files_of(source)) names.push_back(file.string());
-  }
-  return names;
-}
+[[nodiscard]] std::vector<std::string> source_files(std::span<const data_source> sources);
 
 /// Reads all sources, encodes them on the pool and hands every example to `sink.add(encoded_sequence, example_origin)`
 /// in the order of the input (token_store_writer and in_memory_store are sinks).
@@ -256,49 +226,30 @@ data_summary prepare(std::span<const data_source> sources, const chat_encoder<To
   return batch.total;
 }
 
+namespace detail {
+
+/// The chat template as JSON.
+[[nodiscard]] std::string describe(const chat_template& form);
+
+/// The options as JSON.
+[[nodiscard]] std::string describe(const chat_encoding& encoding, const prepare_options& options);
+
+/// The names of the files as JSON; a file name may be any bytes.
+[[nodiscard]] std::string describe(std::span<const data_source> sources);
+
+}  // namespace detail
+
 /// What a store says about its making: "tokenizer", "vocabulary_size", "template", "options", "sources", "summary".
 template <class Tokenizer>
 [[nodiscard]] std::map<std::string, std::string> store_metadata(std::span<const data_source> sources,
                                                                 const chat_encoder<Tokenizer>& encoder,
                                                                 const prepare_options& options,
                                                                 const data_summary& summary) {
-  using json = nlohmann::ordered_json;
-  const chat_template& form = encoder.form();
-  const json strings{{"name", form.name},
-                     {"begin", form.begin},
-                     {"system_prefix", form.system_prefix},
-                     {"system_suffix", form.system_suffix},
-                     {"user_prefix", form.user_prefix},
-                     {"user_suffix", form.user_suffix},
-                     {"assistant_prefix", form.assistant_prefix},
-                     {"assistant_suffix", form.assistant_suffix},
-                     {"turn_separator", form.turn_separator},
-                     {"end_token", form.end_token},
-                     {"default_system", form.default_system},
-                     {"system_in_user_turn", form.system_in_user_turn},
-                     {"trim", form.trim},
-                     {"end", to_string(form.end)}};
-  const chat_encoding& encoding = encoder.options();
-  const example_options& example = options.example;
-  const json choices{{"targets", to_string(encoding.targets)},
-                     {"joint", encoding.joint == piece_joint::separate ? "separate" : "continuous"},
-                     {"content", encoding.content == content_tokens::parse ? "parse" : "literal"},
-                     {"original_end_labels", encoding.original_end_labels},
-                     {"end_of_text", encoding.end_of_text},
-                     {"max_tokens", example.length.max_tokens},
-                     {"over_long", to_string(example.length.action)},
-                     {"keep_answers", example.length.keep_answers},
-                     {"join_turns", example.record.join_turns},
-                     {"strip_zero_width", example.record.strip_zero_width},
-                     {"no_targets", to_string(example.no_targets)},
-                     {"faults", example.faults == fault_policy::skip ? "skip" : "error"},
-                     {"seed", options.seed}};
-  constexpr auto replace = json::error_handler_t::replace;  // a file name may be any bytes
   return {{"tokenizer", tokenizer_fingerprint(encoder.tokenizer())},
           {"vocabulary_size", std::to_string(encoder.tokenizer().vocabulary_size())},
-          {"template", strings.dump(-1, ' ', false, replace)},
-          {"options", choices.dump()},
-          {"sources", json(source_files(sources)).dump(-1, ' ', false, replace)},
+          {"template", detail::describe(encoder.form())},
+          {"options", detail::describe(encoder.options(), options)},
+          {"sources", detail::describe(sources)},
           {"summary", summary.to_text()}};
 }
 
@@ -319,3 +270,7 @@ data_summary prepare_store(const std::filesystem::path& name, std::span<const da
 }
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/data/prepare.ipp>
+#endif

@@ -41,7 +41,8 @@ std::vector<std::int32_t> greedy(Model& model, std::span<const std::int32_t> pro
   token_batch next = continuation(prompt, 0, length);
   for (;;) {
     const auto logits = model.extend(cache, next);
-    const auto row = model.backend().to_host(logits.view()).flat();
+    const auto values = model.backend().to_host(logits.view());
+    const auto row = values.flat();
     const auto token = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
     result.push_back(token);
     if (!each(token) || std::ranges::find(stop_tokens, token) != stop_tokens.end() ||

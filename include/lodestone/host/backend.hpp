@@ -143,9 +143,9 @@ class host {
                        std::span<double> log_probs) {
     on_host::label_log_probs<T>(*pool_, logits, offsets, labels, lse, log_probs);
   }
-  void label_gradient(matrix<T> logits, vector<const T> lse, indices offsets, tokens labels,
-                      std::span<const double> coefficients) {
-    on_host::label_gradient<T>(*pool_, logits, lse, offsets, labels, coefficients);
+  void label_gradient(matrix<const T> logits, vector<const T> lse, indices offsets, tokens labels,
+                      std::span<const double> coefficients, matrix<T> d_logits) {
+    on_host::label_gradient<T>(*pool_, logits, lse, offsets, labels, coefficients, d_logits);
   }
 
   void adamw(vector<T> weights, vector<T> first_moment, vector<T> second_moment, vector<const T> gradient,

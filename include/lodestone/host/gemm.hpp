@@ -73,9 +73,9 @@ constexpr void cut_output(tiling& tile, std::int64_t rows, std::int64_t columns,
   }
 }
 
-/// The whole output in tiles of at most 768 x 768.
+/// The whole output in tiles of at most 1024 x 1024.
 [[nodiscard]] constexpr tiling large_tiles(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
-  constexpr std::int64_t side = 768;
+  constexpr std::int64_t side = 1024;
   return {piece(rows, std::max<std::int64_t>(1, tile_count(rows, side))),
           piece(columns, std::max<std::int64_t>(1, tile_count(columns, side))), std::max<std::int64_t>(depth, 1)};
 }
@@ -84,7 +84,7 @@ constexpr void cut_output(tiling& tile, std::int64_t rows, std::int64_t columns,
 // 256 x 256 at 90 to 100%, 128 x 128 at 80 to 90%. So tiles shrink only while there are few of them.
 [[nodiscard]] constexpr tiling choose_tiling(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
   tiling tile = large_tiles(rows, columns, depth);
-  cut_output(tile, rows, columns, depth, 12, 256 * 256);
+  cut_output(tile, rows, columns, depth, 8, 256 * 256);
   cut_output(tile, rows, columns, depth, 4, 128 * 128);
   return tile;
 }
@@ -94,9 +94,9 @@ constexpr void cut_output(tiling& tile, std::int64_t rows, std::int64_t columns,
 [[nodiscard]] constexpr tiling choose_chunked_tiling(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
   tiling tile = large_tiles(rows, columns, depth);
   if (rows <= (std::int64_t{1} << 20) && columns <= (std::int64_t{1} << 20) && rows * columns <= (std::int64_t{1} << 20))
-    while (tiles_of(tile, rows, columns, depth) < 8 && tile.depth >= 2048)
+    while (tiles_of(tile, rows, columns, depth) < 4 && tile.depth >= 2048)
       tile.depth = piece(depth, 2 * tile_count(depth, tile.depth));
-  cut_output(tile, rows, columns, depth, 8, 128 * 128);
+  cut_output(tile, rows, columns, depth, 4, 128 * 128);
   return tile;
 }
 

@@ -66,23 +66,26 @@ void label_log_probs(thread_pool& pool, matrix<const T> logits, std::span<const 
   });
 }
 
-/// logits[m,V] becomes its own gradient: row r = sum over its labels k of coefficients[k] (onehot(labels[k]) - softmax),
-/// coefficients being d loss / d log p. lse comes from label_log_probs.
+/// The gradient of logits[m,V]: row r of d_logits[m,V] = sum over its labels k of coefficients[k] (onehot(labels[k]) -
+/// softmax), coefficients being d loss / d log p. lse comes from label_log_probs. d_logits may be logits itself.
 template <class T>
-void label_gradient(thread_pool& pool, matrix<T> logits, vector<const T> lse, std::span<const std::int64_t> offsets,
-                    std::span<const std::int32_t> labels, std::span<const double> coefficients) {
+void label_gradient(thread_pool& pool, matrix<const T> logits, vector<const T> lse,
+                    std::span<const std::int64_t> offsets, std::span<const std::int32_t> labels,
+                    std::span<const double> coefficients, matrix<T> d_logits) {
+  check_shapes(d_logits.shape() == logits.shape(), "label_gradient", "logits[m,V], d_logits[m,V]", logits, d_logits);
   detail::check_labels<T>(logits, lse, offsets, labels, coefficients.size(), "label_gradient");
   const std::int64_t width = logits.size(1);
   for_row_tiles(pool, logits.size(0), width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      T* row = logits.row(r);
+      const T* from = logits.row(r);
+      T* row = d_logits.row(r);
       const auto first = static_cast<std::size_t>(offsets[static_cast<std::size_t>(r)]);
       const auto last = static_cast<std::size_t>(offsets[static_cast<std::size_t>(r) + 1]);
       double sum = 0;
       for (std::size_t k = first; k < last; ++k) sum += coefficients[k];
       const T factor = static_cast<T>(-sum);
       const T total = lse.data()[r];
-      for (std::int64_t j = 0; j < width; ++j) row[j] = factor * exponential(row[j] - total);
+      for (std::int64_t j = 0; j < width; ++j) row[j] = factor * exponential(from[j] - total);
       for (std::size_t k = first; k < last; ++k) row[labels[k]] += static_cast<T>(coefficients[k]);
     }
   });

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/list.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/optim/adamw.hpp>
-#include <lodestone/position/rope_config.hpp>
+#include <lodestone/position/rope.hpp>
 
 namespace lodestone {
 
@@ -37,8 +39,11 @@ class count {
   using matrix = tensor_view<U, 2, no_memory>;
   template <class U>
   using vector = tensor_view<U, 1, no_memory>;
-  using tokens = std::span<const std::int32_t>;
-  using indices = std::span<const std::int64_t>;
+  static constexpr bool is_on_host = std::is_same_v<typename Backend::space, host_memory>;
+  template <class U>
+  using list = std::conditional_t<is_on_host, std::span<const U>, backend_list<U, no_memory>>;
+  using tokens = list<std::int32_t>;
+  using indices = list<std::int64_t>;
 
   count() = default;
   count(const count&) = delete;
@@ -52,37 +57,64 @@ class count {
   [[nodiscard]] block<U, Rank, no_memory> allocate(extents<Rank> shape) {
     return memory_.template allocate<U>(shape);
   }
+  /// Lists take memory where the backend has memory of its own.
   template <class U>
-  [[nodiscard]] std::span<const U> upload(std::span<const U> values) const {
-    return values;
+  [[nodiscard]] auto upload(std::span<const U> values) {
+    if constexpr (std::is_same_v<typename Backend::space, host_memory>)
+      return values;
+    else
+      return backend_list<U, no_memory>{
+          memory_.template allocate<U>(extents<1>{{static_cast<std::int64_t>(values.size())}}),
+          std::vector<U>(values.begin(), values.end())};
   }
 
-  void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) { product(x, w, y, x.size(1), beta != T{0}); }
+  template <class Y>
+  void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<Y> y, std::type_identity_t<Y> beta) {
+    product(x, w, y, x.size(1), !(beta == Y{0}));
+  }
   void gemm_nn(matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
-    product(dy, w, dx, dy.size(1), beta != T{0});
+    product(dy, w, dx, dy.size(1), !(beta == T{0}));
   }
   void gemm_tn(matrix<const T> dy, matrix<const T> x, matrix<A> dw, A beta) {
     product(dy, x, dw, dy.size(0), beta != A{0});
   }
   void add_bias(matrix<T> y, vector<const T>) { touch(y, 2); }
   void bias_gradient(matrix<const T> dy, vector<A>) { touch(dy, 1); }
-  void embed(tokens, matrix<const T>, matrix<T> out) { touch(out, 2); }
-  void embed_gradient(tokens, matrix<const T> dout, matrix<A>) { touch(dout, 3); }
+  void embed(const tokens&, matrix<const T>, matrix<T> out) { touch(out, 2); }
+  void embed_gradient(const tokens& ids, matrix<const T> dout, matrix<A>) {
+    if constexpr (!is_on_host) take<std::int32_t>(2 * ids.size() + 1);
+    touch(dout, 3);
+  }
   void rmsnorm(matrix<const T> x, vector<const T>, A, matrix<T>, vector<A>) { touch(x, 2); }
   void rmsnorm_gradient(matrix<const T> x, vector<const T>, vector<const A>, matrix<const T>, matrix<T>, vector<A>,
                         T beta) {
-    touch(x, beta != T{0} ? 4 : 3);
+    touch(x, beta == T{0} ? 3 : 4);
   }
-  void rope_table(const rope_config&, tokens, indices, matrix<A> cosine, matrix<A>) { touch(cosine, 2); }
+  void rope_table(const rope_config& config, std::span<const std::int32_t> positions,
+                  std::span<const std::int64_t> lengths, matrix<A> cosine, matrix<A>) {
+    if constexpr (!is_on_host) {
+      const rope_frequencies turns = frequencies_of<A>(config, lengths);
+      const auto frequencies = upload(std::span<const double>{turns.frequencies});
+      const auto rows = upload(std::span<const std::int32_t>{turns.row_of});
+      const auto ids = upload(positions);
+    }
+    touch(cosine, 2);
+  }
   void rope(matrix<T> x, std::int64_t, matrix<const A>, matrix<const A>, bool, bool) { touch(x, 2); }
   void swiglu(matrix<const T>, matrix<T> out) { touch(out, 3); }
   void swiglu_gradient(matrix<const T>, matrix<const T> dout, matrix<T>) { touch(dout, 5); }
   void add(matrix<const T> x, matrix<T>) { touch(x, 3); }
-  void gather_rows(matrix<const T>, indices, matrix<T> y) { touch(y, 2); }
-  void scatter_add_rows(matrix<const T> dy, indices, matrix<T>) { touch(dy, 3); }
-  void label_log_probs(matrix<const T> logits, indices, tokens, vector<A>, std::span<double>) { touch(logits, 1); }
-  void label_gradient(matrix<T> logits, vector<const A>, indices, tokens, std::span<const double>) {
-    touch(logits, 2);
+  void gather_rows(matrix<const T>, const indices&, matrix<T> y) { touch(y, 2); }
+  void scatter_add_rows(matrix<const T> dy, const indices&, matrix<T>) { touch(dy, 3); }
+  void label_log_probs(matrix<const A> logits, const indices& offsets, const tokens&, vector<A>, std::span<double>) {
+    if constexpr (!is_on_host) take<double>(offsets.values.back() - offsets.values.front());
+    touch(logits, 1);
+  }
+  void label_gradient(matrix<const A> logits, vector<const A>, const indices& offsets, const tokens&,
+                      std::span<const double>, matrix<T> d_logits) {
+    if constexpr (!is_on_host) take<double>(offsets.values.back() - offsets.values.front());
+    touch(logits, 1);
+    touch(d_logits, 1);
   }
   void adamw(vector<A> weights, vector<A>, vector<A>, vector<const A>, const optim::adamw_step&) { touch(weights, 7); }
   [[nodiscard]] double sum_of_squares(vector<const A> values) {
@@ -108,17 +140,19 @@ class count {
   }
 
   template <class Policy>
-  void attend(const Policy&, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
+  void attend(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
               matrix<const T> k, matrix<const T>, matrix<T>, vector<A>) {
+    take_for(policy, shape, slices, q.size(0), k.size(0), false);
     done_.attention_flops += 4.0 * static_cast<double>(pairs(slices) * shape.heads) *
                              static_cast<double>(shape.head_dim);
     touch(q, 2);
     touch(k, 2);
   }
   template <class Policy>
-  void attend_backward(const Policy&, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
+  void attend_backward(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
                        matrix<const T> k, matrix<const T>, matrix<const T>, vector<const A>, matrix<const T>,
                        matrix<T>, matrix<T>, matrix<T>) {
+    take_for(policy, shape, slices, q.size(0), k.size(0), true);
     done_.attention_flops += 10.0 * static_cast<double>(pairs(slices) * shape.heads) *
                              static_cast<double>(shape.head_dim);
     touch(q, 4);
@@ -126,6 +160,20 @@ class count {
   }
 
  private:
+  /// Memory that an operation holds while it runs.
+  template <class U>
+  void take(std::int64_t count) {
+    const auto held = memory_.template allocate<U>(extents<1>{{count}});
+  }
+  /// Memory that a policy holds during a call: what its `reserve` takes.
+  template <class Policy>
+  void take_for(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
+                std::int64_t keys, bool backward) {
+    if constexpr (requires { policy.reserve(*this, shape, slices, queries, keys, backward); }) {
+      const auto held = policy.reserve(*this, shape, slices, queries, keys, backward);
+    }
+  }
+
   template <class X, class W, class Y>
   void product(X x, W w, Y y, std::int64_t inner, bool reads_output) {
     done_.matrix_flops +=

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,7 @@ class scored_head {
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
   using value_block = block<value_type, 2, space>;
+  using logits_block = block<accumulate_type, 2, space>;      ///< bf16 logits near 30 would be off by 0.06 nats
   using rows_view = tensor_view<const value_type, 2, space>;  ///< [m, E], before the final norm
 
   explicit scored_head(Store& weights) : weights_(&weights) {}
@@ -44,11 +46,11 @@ class scored_head {
   }
 
   /// Logits [m, V] of few rows.
-  [[nodiscard]] value_block logits(rows_view rows) {
+  [[nodiscard]] logits_block logits(rows_view rows) {
     acquire();
     const normed n = normalise(rows);
-    value_block result = allocate(rows.size(0), config().vocabulary);
-    backend().gemm_nt(const_view(n.rows.view()), weight(), result.view(), value_type{0});
+    logits_block result = allocate_logits(rows.size(0));
+    backend().gemm_nt(const_view(n.rows.view()), weight(), result.view(), accumulate_type{0});
     release();
     return result;
   }
@@ -94,12 +96,13 @@ class scored_head {
         weights_->layout(weight_unit()).gradient_matrix(weights_->gradient(weight_unit()), weight_parameter());
     for (std::int64_t begin = 0; begin < rows.size(0);) {
       const chunk part = make_chunk(n, scored, begin, grouped);
-      b.label_gradient(part.logits.view(), const_view(part.lse.view()), part.offsets, part.labels,
-                       std::span<const double>{grouped_c});
-      const rows_view d_logits = part.logits.view();
-      b.gemm_nn(d_logits, weight(), d_normed.view().rows(begin, part.end), value_type{0});
+      const value_block narrow = narrow_logits(part.end - begin);
+      const auto d_logits = gradient_of(part.logits, narrow);
+      b.label_gradient(const_view(part.logits.view()), const_view(part.lse.view()), part.offsets, part.labels,
+                       std::span<const double>{grouped_c}, d_logits);
+      b.gemm_nn(const_view(d_logits), weight(), d_normed.view().rows(begin, part.end), value_type{0});
       if (weight_gradient.size(0) != 0)
-        b.gemm_tn(d_logits, const_view(n.rows.view()).rows(begin, part.end), weight_gradient, accumulate_type{1});
+        b.gemm_tn(const_view(d_logits), const_view(n.rows.view()).rows(begin, part.end), weight_gradient, accumulate_type{1});
       begin = part.end;
     }
     value_block d = allocate(rows.size(0), config().hidden);
@@ -122,7 +125,7 @@ class scored_head {
   /// Rows [begin, end): their logits, log-sum-exp and label log-probabilities.
   struct chunk {
     std::int64_t end;
-    value_block logits;                    ///< [end - begin, V]
+    logits_block logits;                   ///< [end - begin, V]
     block<accumulate_type, 1, space> lse;  ///< [end - begin]
     uploaded<Backend, std::int64_t> offsets;
     uploaded<Backend, std::int32_t> labels;
@@ -145,6 +148,24 @@ class scored_head {
     return backend().template allocate<value_type>(extents<2>{{rows, columns}});
   }
 
+  [[nodiscard]] logits_block allocate_logits(std::int64_t rows) {
+    return backend().template allocate<accumulate_type>(extents<2>{{rows, config().vocabulary}});
+  }
+  /// Where the gradient of a chunk of logits goes: its own memory, or a narrower chunk where products want that type.
+  [[nodiscard]] value_block narrow_logits(std::int64_t rows) {
+    if constexpr (std::is_same_v<value_type, accumulate_type>)
+      return {};
+    else
+      return allocate(rows, config().vocabulary);
+  }
+  [[nodiscard]] static tensor_view<value_type, 2, space> gradient_of(const logits_block& logits,
+                                                                     const value_block& narrow) {
+    if constexpr (std::is_same_v<value_type, accumulate_type>)
+      return logits.view();
+    else
+      return narrow.view();
+  }
+
   [[nodiscard]] normed normalise(rows_view rows) {
     normed n{allocate(rows.size(0), config().hidden),
              backend().template allocate<accumulate_type>(extents<1>{{rows.size(0)}})};
@@ -155,15 +176,15 @@ class scored_head {
   [[nodiscard]] chunk make_chunk(const normed& n, const scored_rows& scored, std::int64_t begin,
                                  std::span<double> log_probs) {
     Backend& b = backend();
-    const std::int64_t row_bytes = config().vocabulary * static_cast<std::int64_t>(sizeof(value_type));
+    const std::int64_t row_bytes = config().vocabulary * static_cast<std::int64_t>(sizeof(accumulate_type));
     const std::int64_t end = std::min(begin + std::max<std::int64_t>(1, chunk_bytes_ / row_bytes),
                                       static_cast<std::int64_t>(scored.rows.size()));
     const auto offsets = std::span<const std::int64_t>{scored.offsets}.subspan(
         static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin) + 1);
-    chunk c{end, allocate(end - begin, config().vocabulary),
+    chunk c{end, allocate_logits(end - begin),
             b.template allocate<accumulate_type>(extents<1>{{end - begin}}), b.upload(offsets),
             b.upload(std::span<const std::int32_t>{scored.labels})};
-    b.gemm_nt(const_view(n.rows.view()).rows(begin, end), weight(), c.logits.view(), value_type{0});
+    b.gemm_nt(const_view(n.rows.view()).rows(begin, end), weight(), c.logits.view(), accumulate_type{0});
     b.label_log_probs(const_view(c.logits.view()), c.offsets, c.labels, c.lse.view(), log_probs);
     return c;
   }

@@ -73,7 +73,7 @@ class llama {
   }
 
   /// Logits [rows, V] of the given stream rows (ascending, unique). Keeps nothing for a backward pass.
-  [[nodiscard]] block<value_type, 2, space> logits(const token_batch& batch, std::span<const std::int64_t> rows) {
+  [[nodiscard]] block<accumulate_type, 2, space> logits(const token_batch& batch, std::span<const std::int64_t> rows) {
     pass p = forward(batch, rows, nullptr);
     return head_.logits(const_view(p.output.view()));
   }
@@ -144,7 +144,7 @@ class llama {
 
   /// Appends the tokens of `batch` (one sequence) to the cache and returns the logits [1, V] of its last row. The
   /// positions of the batch go on where the cache ends; its slices are ignored: the new rows see the whole cache.
-  [[nodiscard]] block<value_type, 2, space> extend(kv_cache<Backend>& cache, const token_batch& batch) {
+  [[nodiscard]] block<accumulate_type, 2, space> extend(kv_cache<Backend>& cache, const token_batch& batch) {
     if (cache.length + batch.size() > cache.capacity)
       throw shape_error("the cache holds " + std::to_string(cache.capacity) + " tokens", "generate",
                         "make it larger or generate fewer tokens");

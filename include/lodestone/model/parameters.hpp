@@ -9,10 +9,13 @@
 #include <vector>
 
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/dtype.hpp>
+#include <lodestone/core/error.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/dist/any.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/layout.hpp>
+#include <lodestone/model/stored_tensors.hpp>
 
 namespace lodestone::parameters {
 
@@ -71,8 +74,8 @@ class replicated {
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
-  static_assert(std::same_as<value_type, accumulate_type>,
-                "this store has no separate master copy: use a backend whose compute type is its accumulation type");
+  /// Whether weights are kept a second time in the accumulation type: the optimiser's small steps would round away.
+  static constexpr bool has_master = !std::same_as<value_type, accumulate_type>;
 
   /// Buffers for `config`, weights zero. `frozen_projections` leaves the weights of linear layers without gradient.
   replicated(model_config config, std::unique_ptr<Backend> backend, purpose use,
@@ -90,14 +93,23 @@ class replicated {
     for (std::int64_t unit = 0; unit < unit_count(config_); ++unit) {
       unit_buffers u;
       u.layout = make_unit_layout(config_, unit, is_trained);
-      u.weights = buffer(extents<1>{{u.layout.count}});
+      u.weights = tensor<value_type, 1, space>(extents<1>{{u.layout.count}});
       if (use == purpose::training) {
-        u.gradient = buffer(extents<1>{{u.layout.gradient_count}});
-        u.first = buffer(extents<1>{{u.layout.gradient_count}});
-        u.second = buffer(extents<1>{{u.layout.gradient_count}});
-        if (u.layout.gradient_count != u.layout.count) u.master = buffer(extents<1>{{u.layout.gradient_count}});
+        const extents<1> trained{{u.layout.gradient_count}};
+        u.gradient = buffer(trained);
+        u.first = buffer(trained);
+        u.second = buffer(trained);
+        if (has_master || u.layout.gradient_count != u.layout.count) u.master = buffer(trained);
       }
       units_.push_back(std::move(u));
+    }
+    if constexpr (!std::same_as<space, host_memory>) {  // memory of a device comes with what it held before
+      for (unit_buffers& u : units_) {
+        backend_->fill(u.weights.view(), value_type{});
+        if (u.master.count() != 0) backend_->fill(u.master.view(), accumulate_type{0});
+      }
+      zero_gradients();
+      zero_moments();
     }
   }
 
@@ -114,22 +126,47 @@ class replicated {
   [[nodiscard]] tensor_view<const value_type, 1, space> weights(std::int64_t unit) const {
     return at(unit).weights.view();
   }
-  /// The weights for writing: loading and restoring only.
-  [[nodiscard]] tensor_view<value_type, 1, space> mutable_weights(std::int64_t unit) { return at(unit).weights.view(); }
+  /// The weights for writing where there is no master copy: set_weights() serves every backend.
+  [[nodiscard]] tensor_view<value_type, 1, space> mutable_weights(std::int64_t unit)
+    requires(!has_master)
+  {
+    return at(unit).weights.view();
+  }
+  /// Gives a tensor its elements, [place.count] on the host: the compute copy and, where there is one, the master.
+  void set_weights(const stored_tensor& place, std::span<const accumulate_type> elements) {
+    unit_buffers& u = at(place.unit);
+    const auto weights = u.weights.view().rows(place.offset, place.offset + place.count);
+    if constexpr (has_master) {
+      std::vector<value_type> narrow(elements.size());
+      for (std::size_t i = 0; i < narrow.size(); ++i) narrow[i] = convert<value_type>(elements[i]);
+      backend_->from_host(std::span<const value_type>{narrow}, weights);
+      if (u.master.count() != 0 && place.is_trained)
+        backend_->from_host(elements,
+                            u.master.view().rows(place.gradient_offset, place.gradient_offset + place.count));
+    } else {
+      backend_->from_host(elements, weights);
+    }
+  }
 
   [[nodiscard]] tensor_view<accumulate_type, 1, space> gradient(std::int64_t unit) {
     return at(unit).gradient.view();
   }
 
   void gradients_final(std::int64_t unit) {
-    if (group_.size() > 1) group_.all_reduce(at(unit).gradient.flat());
+    if (group_.size() == 1) return;
+    if constexpr (std::same_as<space, host_memory>)
+      group_.all_reduce(at(unit).gradient.flat());
+    else
+      throw config_error("ranks that share gradients on a device need a communicator of the device", "ranks",
+                         "use one rank");
   }
 
-  /// All of the unit. Where some parameters are frozen, the trained ones are copied to a master buffer of their own.
+  /// All of the unit. Where some parameters are frozen, the trained ones have a buffer of their own.
   [[nodiscard]] owned_part<Backend> owned(std::int64_t unit) {
     unit_buffers& u = at(unit);
-    if (u.master.count() != 0) move_trained(u, true);
-    return {0, u.layout.gradient_count, u.master.count() != 0 ? u.master.view() : trained_weights(u),
+    if constexpr (!has_master)
+      if (u.master.count() != 0) move_trained(u, true);
+    return {0, u.layout.gradient_count, master_of(u),
             u.gradient.view(), u.first.view(), u.second.view()};
   }
   void updated(std::int64_t unit) {
@@ -163,12 +200,12 @@ class replicated {
   }
 
  private:
-  using buffer = tensor<value_type, 1, space>;
+  using buffer = tensor<accumulate_type, 1, space>;
 
   struct unit_buffers {
     unit_layout layout;
-    buffer weights;
-    buffer master;  // only where some parameters of the unit are frozen
+    tensor<value_type, 1, space> weights;
+    buffer master;  // where the weights are narrower, or some parameters of the unit are frozen
     buffer gradient;
     buffer first;
     buffer second;
@@ -177,8 +214,12 @@ class replicated {
   [[nodiscard]] unit_buffers& at(std::int64_t unit) { return units_[static_cast<std::size_t>(unit)]; }
   [[nodiscard]] const unit_buffers& at(std::int64_t unit) const { return units_[static_cast<std::size_t>(unit)]; }
 
-  [[nodiscard]] static tensor_view<value_type, 1, space> trained_weights(unit_buffers& u) {
-    return u.layout.gradient_count == 0 ? tensor_view<value_type, 1, space>{} : u.weights.view();
+  [[nodiscard]] static tensor_view<accumulate_type, 1, space> master_of(unit_buffers& u) {
+    if (u.layout.gradient_count == 0) return {};
+    if constexpr (has_master)
+      return u.master.view();
+    else
+      return u.master.count() != 0 ? u.master.view() : u.weights.view();
   }
 
   void move_trained(unit_buffers& u, bool to_master) {

@@ -63,7 +63,7 @@ struct dense {
   template <class Backend, class P, class G, class X, class Dy, class Dx, class T>
   void backward(Backend& b, const P& p, const G& g, X x, Dy dy, Dx dx, T beta) const {
     b.gemm_nn(dy, p.weight, dx, beta);
-    b.gemm_tn(dy, x, g.weight, T{1});
+    b.gemm_tn(dy, x, g.weight, typename decltype(g.weight)::value_type{1});
     if (g.bias.size(0) != 0) b.bias_gradient(dy, g.bias);
   }
 };

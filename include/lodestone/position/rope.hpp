@@ -133,6 +133,31 @@ struct rope_table {
   tensor<T, 2> sine;    ///< [T, R/2]
 };
 
+/// The frequencies of a batch's rows: row t turns by the R/2 numbers that start at frequencies[row_of[t] * R/2].
+struct rope_frequencies {
+  std::vector<double> frequencies;   ///< [n, R/2], rounded to the table's type
+  std::vector<std::int32_t> row_of;  ///< [T]
+};
+
+/// Frequencies for a table of T: pretrained models were trained with inverse frequencies rounded to float. Only dynamic
+/// NTK gives sequences of different `lengths` [T] different ones.
+template <class T>
+[[nodiscard]] rope_frequencies frequencies_of(const rope_config& config, std::span<const std::int64_t> lengths) {
+  rope_frequencies result;
+  result.row_of.resize(lengths.size());
+  std::int32_t rows = 0;
+  for (std::size_t t = 0; t < lengths.size(); ++t) {
+    const bool depends = config.scaling == rope_scaling_kind::dynamic_ntk && t > 0 && lengths[t] != lengths[t - 1];
+    if (t == 0 || depends) {
+      for (const double frequency : position::inverse_frequencies(config, lengths[t]))
+        result.frequencies.push_back(static_cast<double>(static_cast<T>(frequency)));
+      ++rows;
+    }
+    result.row_of[t] = rows - 1;
+  }
+  return result;
+}
+
 /// Fills cosine and sine [T, R/2] for the position ids [T] and sequence lengths [T] of a batch (token_batch fields).
 ///
 /// Tables of float use inverse frequencies rounded to float, as pretrained models were trained with; the product with
@@ -149,19 +174,14 @@ void fill_rope_table(const rope_config& config, std::span<const std::int32_t> po
                           std::to_string(config.dimensions) + " rotated elements",
                       "rope table");
   const double scaling = position::attention_scaling(config);
-  std::vector<double> frequencies;
-  std::int64_t known_length = -1;
+  const rope_frequencies turns = frequencies_of<T>(config, lengths);
+  const auto pairs = static_cast<std::size_t>(config.dimensions / 2);
   for (std::int64_t row = 0; row < rows; ++row) {
     const auto index = static_cast<std::size_t>(row);
-    const bool depends = config.scaling == rope_scaling_kind::dynamic_ntk && lengths[index] != known_length;
-    if (frequencies.empty() || depends) {
-      known_length = lengths[index];
-      frequencies = position::inverse_frequencies(config, known_length);
-      for (double& frequency : frequencies) frequency = static_cast<double>(static_cast<T>(frequency));
-    }
+    const double* const frequencies = turns.frequencies.data() + static_cast<std::size_t>(turns.row_of[index]) * pairs;
     T* const cosine_row = cosine.row(row);
     T* const sine_row = sine.row(row);
-    for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    for (std::size_t i = 0; i < pairs; ++i) {
       const double angle = static_cast<double>(positions[index]) * frequencies[i];
       cosine_row[i] = static_cast<T>(std::cos(angle) * scaling);
       sine_row[i] = static_cast<T>(std::sin(angle) * scaling);

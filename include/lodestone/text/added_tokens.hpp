@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lodestone/text/prefix_trie.hpp>
@@ -30,9 +29,7 @@ class token_finder {
  public:
   /// Seeks `pattern` (the content, or its normal form for normalized tokens) as `token`; of equal patterns the first
   /// counts, and an empty one is never found.
-  void add(std::string_view pattern, added_token token) {
-    if (patterns_.insert(pattern, static_cast<std::int32_t>(tokens_.size()))) tokens_.push_back(std::move(token));
-  }
+  void add(std::string_view pattern, added_token token);
 
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
 
@@ -65,34 +62,18 @@ class token_finder {
   }
 
  private:
-  [[nodiscard]] static bool has(code_point at, std::uint8_t bits) {
-    return (character::table::get()[at.value] & bits) != 0;
-  }
-  [[nodiscard]] static bool word_ends(std::string_view text) {
-    return !text.empty() && has(decode_utf8_before(text.data(), text.data() + text.size()), character::word);
-  }
-  [[nodiscard]] static bool word_starts(std::string_view text) {
-    return !text.empty() && has(decode_utf8(text.data(), text.data() + text.size()), character::word);
-  }
-  [[nodiscard]] static std::size_t trim_right(std::string_view whole, std::size_t done, std::size_t end) {
-    while (end > done) {
-      const code_point before = decode_utf8_before(whole.data() + done, whole.data() + end);
-      if (!has(before, character::space)) break;
-      end -= before.length;
-    }
-    return end;
-  }
-  [[nodiscard]] static std::size_t trim_left(std::string_view whole, std::size_t begin) {
-    while (begin < whole.size()) {
-      const code_point next = decode_utf8(whole.data() + begin, whole.data() + whole.size());
-      if (!has(next, character::space)) break;
-      begin += next.length;
-    }
-    return begin;
-  }
+  [[nodiscard]] static bool has(code_point at, std::uint8_t bits);
+  [[nodiscard]] static bool word_ends(std::string_view text);
+  [[nodiscard]] static bool word_starts(std::string_view text);
+  [[nodiscard]] static std::size_t trim_right(std::string_view whole, std::size_t done, std::size_t end);
+  [[nodiscard]] static std::size_t trim_left(std::string_view whole, std::size_t begin);
 
   prefix_trie patterns_;
   std::vector<added_token> tokens_;
 };
 
 }  // namespace lodestone::text
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/added_tokens.ipp>
+#endif

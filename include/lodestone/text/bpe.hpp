@@ -1,16 +1,13 @@
 // Byte-pair encoding (Sennrich et al. 2016) of words, over bytes or over characters with byte fallback.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <vector>
 
 #include <lodestone/core/error.hpp>
-#include <lodestone/text/merge.hpp>
 #include <lodestone/text/piece_table.hpp>
 #include <lodestone/text/prefix_trie.hpp>
 #include <lodestone/text/unicode.hpp>
@@ -21,18 +18,9 @@ namespace lodestone::text {
 /// A map from code points to numbers, two loads a look-up.
 class code_point_map {
  public:
-  void set(char32_t key, std::int32_t value) {
-    std::uint32_t& page = pages_[key >> 8];
-    if (page == 0) {
-      page = static_cast<std::uint32_t>(values_.size());
-      values_.resize(values_.size() + 256, -1);
-    }
-    values_[page + (key & 0xFFU)] = value;
-  }
+  void set(char32_t key, std::int32_t value);
   /// The number of a code point, or -1; not_utf8 has none.
-  [[nodiscard]] std::int32_t find(char32_t key) const {
-    return key > 0x10FFFF ? -1 : values_[pages_[key >> 8] + (key & 0xFFU)];
-  }
+  [[nodiscard]] std::int32_t find(char32_t key) const;
 
  private:
   std::vector<std::uint32_t> pages_ = std::vector<std::uint32_t>(0x1100, 0);
@@ -72,40 +60,10 @@ struct bpe_parts {
 /// in no merged piece: no merge can cross such a place, so that the parts merge alone, and most are found in the cache.
 class bpe {
  public:
-  explicit bpe(const bpe_parts& parts)
-      : over_bytes_(parts.over_bytes),
-        ignore_merges_(parts.ignore_merges),
-        fuse_unknown_(parts.fuse_unknown),
-        unknown_(parts.unknown),
-        byte_ids_(parts.byte_ids),
-        owner_(word_cache::new_owner()) {
-    has_all_bytes_ = std::none_of(byte_ids_.begin(), byte_ids_.end(), [](std::int32_t id) { return id < 0; });
-    byte_fallback_ = parts.byte_fallback;
-    for (const bpe_parts::piece& one : parts.pieces) {
-      if (ignore_merges_) whole_.insert(one.text, one.id);
-      if (over_bytes_ || one.text.empty()) continue;
-      const code_point first = decode_utf8(one.text.data(), one.text.data() + one.text.size());
-      if (first.length == one.text.size() && first.value != not_utf8) characters_.set(first.value, one.id);
-    }
-    for (const bpe_parts::piece& one : parts.frozen) frozen_.insert(one.text, one.id);
-    std::vector<std::int32_t> bytes(byte_ids_.begin(), byte_ids_.end());
-    std::sort(bytes.begin(), bytes.end());
-    const auto is_fallback = [&](std::int32_t id) {
-      return id == unknown_ || (byte_fallback_ && std::binary_search(bytes.begin(), bytes.end(), id));
-    };
-    merges_.reserve(parts.merges.size());
-    for (const bpe_parts::merge& one : parts.merges) {
-      merges_.insert(one.left, one.right, {one.rank, one.becomes});
-      if (over_bytes_) continue;
-      note_neighbours(one.text);
-      merges_fallback_ = merges_fallback_ || is_fallback(one.left) || is_fallback(one.right);
-    }
-  }
+  explicit bpe(const bpe_parts& parts);
 
   /// Appends the ids of one word.
-  void encode(std::string_view word, std::vector<std::int32_t>& ids) const {
-    encode(word, word_cache::of(owner_), ids);
-  }
+  void encode(std::string_view word, std::vector<std::int32_t>& ids) const;
 
   /// Appends the ids of many words; each(visit) calls visit(word) for one after the other.
   template <class Each>
@@ -115,165 +73,27 @@ class bpe {
   }
 
  private:
-  void encode(std::string_view word, word_cache& cache, std::vector<std::int32_t>& ids) const {
-    if (word.empty()) return;
-    if (over_bytes_) {
-      cache.encode(word, ids, [&](std::vector<std::int32_t>& out) { merge_bytes(word, out); });
-    } else {
-      if (ignore_merges_)
-        if (const std::int32_t id = whole_.find(word); id != piece_table::none) {
-          ids.push_back(id);
-          return;
-        }
-      encode_characters(word, cache, ids);
-    }
-  }
+  void encode(std::string_view word, word_cache& cache, std::vector<std::int32_t>& ids) const;
 
-  void merge_bytes(std::string_view word, std::vector<std::int32_t>& ids) const {
-    if (ignore_merges_)
-      if (const std::int32_t id = whole_.find(word); id != piece_table::none) {
-        ids.push_back(id);
-        return;
-      }
-    const std::size_t begin = ids.size();
-    bool after_unknown = false;
-    for (const char c : word) {
-      const std::int32_t id = byte_ids_[static_cast<unsigned char>(c)];
-      if (id >= 0) {
-        ids.push_back(id);
-      } else if (unknown_ >= 0 && !(after_unknown && fuse_unknown_)) {
-        ids.push_back(unknown_);
-      }
-      after_unknown = id < 0;
-    }
-    merge_tail(ids, begin);
-  }
+  void merge_bytes(std::string_view word, std::vector<std::int32_t>& ids) const;
 
   /// Merges the symbols from `begin` on.
-  void merge_tail(std::vector<std::int32_t>& ids, std::size_t begin) const {
-    const std::span<std::int32_t> symbols(ids.data() + begin, ids.size() - begin);
-    if (symbols.size() > 0x7fff'ffffU) throw error("a single word of more than 2^31 symbols", {}, "split the text");
-    ids.resize(begin + (symbols.size() <= merge_limit ? merge_word(merges_, symbols) : merge_text(merges_, symbols)));
-  }
+  void merge_tail(std::vector<std::int32_t>& ids, std::size_t begin) const;
 
-  void encode_characters(std::string_view text, word_cache& cache, std::vector<std::int32_t>& ids) const {
-    const char* end = text.data() + text.size();
-    const char* part = text.data();  // start of the characters that merge together and are not yet written
-    std::int32_t only = -1;          // id of the part's character, while it has just one
-    std::int32_t last_index = -1;    // of the character before p in the neighbour table
-    char32_t last = 0;
-    bool after_unknown = false;
-    std::size_t loose = ids.size();  // if merges_fallback_: everything from here on merges as one
-    const auto flush = [&](const char* stop) {
-      if (part == stop) return;
-      if (only >= 0) {
-        ids.push_back(only);
-      } else {
-        const std::string_view chars(part, static_cast<std::size_t>(stop - part));
-        if (merges_fallback_) {
-          append_characters(chars, ids);
-        } else {
-          cache.encode(chars, ids, [&](std::vector<std::int32_t>& out) {
-            const std::size_t begin = out.size();
-            append_characters(chars, out);
-            merge_tail(out, begin);
-          });
-        }
-      }
-      part = stop;
-    };
-    for (const char* p = part; p != end;) {
-      if (!frozen_.empty()) {
-        if (const auto piece = frozen_.longest({p, static_cast<std::size_t>(end - p)}); piece.value >= 0) {
-          flush(p);
-          if (merges_fallback_) merge_tail(ids, loose);
-          ids.push_back(piece.value);
-          loose = ids.size();
-          p += piece.length;
-          part = p;
-          after_unknown = false;
-          continue;
-        }
-      }
-      const code_point here = decode_utf8(p, end);
-      const std::int32_t id = characters_.find(here.value);
-      if (id < 0) {
-        flush(p);
-        after_unknown = append_fallback({p, here.length}, after_unknown, ids);
-        p += here.length;
-        part = p;
-        continue;
-      }
-      after_unknown = false;
-      const std::int32_t index = small_index(here.value);
-      if (part == p) {
-        only = id;
-      } else if (may_join(last, last_index, here.value, index)) {
-        only = -1;
-      } else {
-        flush(p);
-        only = id;
-      }
-      last = here.value;
-      last_index = index;
-      p += here.length;
-    }
-    flush(end);
-    if (merges_fallback_) merge_tail(ids, loose);
-  }
+  void encode_characters(std::string_view text, word_cache& cache, std::vector<std::int32_t>& ids) const;
 
-  void append_characters(std::string_view chars, std::vector<std::int32_t>& ids) const {
-    const char* end = chars.data() + chars.size();
-    for (const char* p = chars.data(); p != end;) {
-      const code_point here = decode_utf8(p, end);
-      ids.push_back(characters_.find(here.value));
-      p += here.length;
-    }
-  }
+  void append_characters(std::string_view chars, std::vector<std::int32_t>& ids) const;
 
   /// A character that is not in the vocabulary: its bytes if all have pieces, else the unknown id, else nothing.
   /// Returns whether it was written as unknown.
-  bool append_fallback(std::string_view bytes, bool after_unknown, std::vector<std::int32_t>& ids) const {
-    const auto id_of = [this](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
-    if (byte_fallback_ &&
-        (has_all_bytes_ || std::all_of(bytes.begin(), bytes.end(), [&](char c) { return id_of(c) >= 0; }))) {
-      for (const char c : bytes) ids.push_back(id_of(c));
-      return false;
-    }
-    if (unknown_ >= 0 && !(after_unknown && fuse_unknown_)) ids.push_back(unknown_);
-    return true;
-  }
+  bool append_fallback(std::string_view bytes, bool after_unknown, std::vector<std::int32_t>& ids) const;
 
   // Neighbours: pairs of adjacent characters inside merged pieces. ASCII and U+2581 have a bit table, the rest a hash.
   static constexpr std::size_t small_count = 129;
-  [[nodiscard]] static std::int32_t small_index(char32_t c) {
-    return c < 128 ? static_cast<std::int32_t>(c) : c == 0x2581 ? 128 : -1;
-  }
-  [[nodiscard]] static std::size_t small_pair(std::int32_t left, std::int32_t right) {
-    return static_cast<std::size_t>(left) * small_count + static_cast<std::size_t>(right);
-  }
-  [[nodiscard]] bool may_join(char32_t left, std::int32_t left_index, char32_t right, std::int32_t right_index) const {
-    if (left_index >= 0 && right_index >= 0)
-      return small_neighbours_[small_pair(left_index, right_index)] != 0;
-    return neighbours_.find(static_cast<std::int32_t>(left), static_cast<std::int32_t>(right)).rank == 0;
-  }
-  void note_neighbours(std::string_view piece) {
-    const char* end = piece.data() + piece.size();
-    char32_t left = not_utf8;
-    for (const char* p = piece.data(); p != end;) {
-      const code_point here = decode_utf8(p, end);
-      const std::int32_t right_index = small_index(here.value);
-      if (p != piece.data()) {
-        const std::int32_t left_index = small_index(left);
-        if (left_index >= 0 && right_index >= 0)
-          small_neighbours_[small_pair(left_index, right_index)] = 1;
-        else
-          neighbours_.insert(static_cast<std::int32_t>(left), static_cast<std::int32_t>(here.value), {0, 0});
-      }
-      left = here.value;
-      p += here.length;
-    }
-  }
+  [[nodiscard]] static std::int32_t small_index(char32_t c);
+  [[nodiscard]] static std::size_t small_pair(std::int32_t left, std::int32_t right);
+  [[nodiscard]] bool may_join(char32_t left, std::int32_t left_index, char32_t right, std::int32_t right_index) const;
+  void note_neighbours(std::string_view piece);
 
   bool over_bytes_;
   bool ignore_merges_;
@@ -294,3 +114,7 @@ class bpe {
 };
 
 }  // namespace lodestone::text
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/bpe.ipp>
+#endif

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <concepts>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,121 +15,29 @@ namespace families {
 
 /// LongAlign's format for Llama models: [INST]q[/INST]a joined by two newlines; no spaces, no system block of its own.
 /// A system message, which the original does not know, stands before the first question as in Llama-2.
-[[nodiscard]] inline chat_template longalign_llama() {
-  chat_template form;
-  form.name = "longalign-llama";
-  form.begin = "<s>";
-  form.system_prefix = "<<SYS>>\n";
-  form.system_suffix = "\n<</SYS>>\n\n";
-  form.user_prefix = "[INST]";
-  form.user_suffix = "[/INST]";
-  form.turn_separator = "\n\n";
-  form.end_token = "</s>";
-  form.system_in_user_turn = true;
-  return form;
-}
+[[nodiscard]] chat_template longalign_llama();
 
 /// LongAlign's format for ChatGLM: numbered rounds with full-width colons. The tokenizer writes [gMASK] sop.
-[[nodiscard]] inline chat_template longalign_chatglm() {
-  chat_template form;
-  form.name = "longalign-chatglm";
-  form.begin = "[gMASK]sop";
-  form.system_suffix = "\n\n";
-  form.user_prefix = "[Round {round}]\n\n\xE9\x97\xAE\xEF\xBC\x9A";  // U+95EE (ask) U+FF1A (full-width colon)
-  form.user_suffix = "\n\n";
-  form.assistant_prefix = "\xE7\xAD\x94\xEF\xBC\x9A";  // U+7B54 (answer) U+FF1A
-  form.turn_separator = "\n\n";
-  form.end_token = "</s>";
-  return form;
-}
+[[nodiscard]] chat_template longalign_chatglm();
 
 /// Meta's Llama-2 chat format: `<s>[INST] <<SYS>>..<</SYS>> q [/INST] a </s><s>[INST] ...`
-[[nodiscard]] inline chat_template llama_2() {
-  chat_template form;
-  form.name = "llama-2";
-  form.begin = "<s>";
-  form.system_prefix = "<<SYS>>\n";
-  form.system_suffix = "\n<</SYS>>\n\n";
-  form.user_prefix = "[INST] ";
-  form.user_suffix = " [/INST]";
-  form.assistant_prefix = " ";
-  form.assistant_suffix = " ";
-  form.turn_separator = "<s>";
-  form.end_token = "</s>";
-  form.system_in_user_turn = true;
-  form.trim = true;
-  return form;
-}
+[[nodiscard]] chat_template llama_2();
 
 /// Meta's Llama-3 chat format (3, 3.1, 3.2, 3.3; without the dated default system text of 3.1).
-[[nodiscard]] inline chat_template llama_3() {
-  chat_template form;
-  form.name = "llama-3";
-  form.begin = "<|begin_of_text|>";
-  form.system_prefix = "<|start_header_id|>system<|end_header_id|>\n\n";
-  form.system_suffix = "<|eot_id|>";
-  form.user_prefix = "<|start_header_id|>user<|end_header_id|>\n\n";
-  form.user_suffix = "<|eot_id|>";
-  form.assistant_prefix = "<|start_header_id|>assistant<|end_header_id|>\n\n";
-  form.end_token = "<|eot_id|>";
-  form.trim = true;
-  return form;
-}
+[[nodiscard]] chat_template llama_3();
 
 /// Mistral's instruct format (v0.1, v0.2): <s>[INST] q [/INST] a</s>[INST] ...; the system text opens the first turn.
-[[nodiscard]] inline chat_template mistral() {
-  chat_template form;
-  form.name = "mistral";
-  form.begin = "<s>";
-  form.system_suffix = "\n\n";
-  form.user_prefix = "[INST] ";
-  form.user_suffix = " [/INST]";
-  form.assistant_prefix = " ";
-  form.end_token = "</s>";
-  form.system_in_user_turn = true;
-  return form;
-}
+[[nodiscard]] chat_template mistral();
 
 /// ChatML (Qwen2, Qwen2.5, Qwen3, Yi, SmolLM2). No default system text is added. The newline after the last answer is
 /// not written: nothing follows that could read it.
-[[nodiscard]] inline chat_template chatml() {
-  chat_template form;
-  form.name = "chatml";
-  form.system_prefix = "<|im_start|>system\n";
-  form.system_suffix = "<|im_end|>\n";
-  form.user_prefix = "<|im_start|>user\n";
-  form.user_suffix = "<|im_end|>\n";
-  form.assistant_prefix = "<|im_start|>assistant\n";
-  form.turn_separator = "\n";
-  form.end_token = "<|im_end|>";
-  return form;
-}
+[[nodiscard]] chat_template chatml();
 
 /// ChatGLM3's role tokens; `<|user|>` ends an answer, `</s>` the last one.
-[[nodiscard]] inline chat_template chatglm3() {
-  chat_template form;
-  form.name = "chatglm3";
-  form.begin = "[gMASK]sop";
-  form.system_prefix = "<|system|>\n ";
-  form.user_prefix = "<|user|>\n ";
-  form.assistant_prefix = "<|assistant|>\n ";
-  form.end_token = "</s>";
-  form.end = answer_end::next_token;
-  return form;
-}
+[[nodiscard]] chat_template chatglm3();
 
 /// GLM-4's role tokens; <|user|> ends every answer.
-[[nodiscard]] inline chat_template glm_4() {
-  chat_template form;
-  form.name = "glm-4";
-  form.begin = "[gMASK]<sop>";
-  form.system_prefix = "<|system|>\n";
-  form.user_prefix = "<|user|>\n";
-  form.assistant_prefix = "<|assistant|>\n";
-  form.end_token = "<|user|>";
-  form.end = answer_end::next_token;
-  return form;
-}
+[[nodiscard]] chat_template glm_4();
 
 }  // namespace families
 
@@ -145,37 +51,13 @@ struct chat_family {
 };
 
 /// Every format that has a name.
-[[nodiscard]] inline const std::vector<chat_family>& chat_families() {
-  static const std::vector<chat_family> all{
-      {families::longalign_llama()},
-      {families::longalign_chatglm()},
-      {families::llama_2(), {"<s>", "</s>"}, {"[INST]", "<<SYS>>"}},
-      {families::llama_3(),
-       {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
-       {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}},
-      {families::mistral(), {"<s>", "</s>"}, {"[INST]"}, {"<<SYS>>"}},
-      {families::chatml(), {"<|im_start|>", "<|im_end|>"}, {"<|im_start|>", "<|im_end|>"}},
-      {families::chatglm3(), {"[gMASK]", "sop", "<|user|>", "<|assistant|>"}, {"[gMASK]sop"}},
-      {families::glm_4(), {"[gMASK]", "<sop>", "<|user|>", "<|assistant|>"}, {"[gMASK]<sop>"}},
-  };
-  return all;
-}
+[[nodiscard]] const std::vector<chat_family>& chat_families();
 
 /// The names, as error messages list them: "chatml, llama-2, ...".
-[[nodiscard]] inline std::string chat_template_names() {
-  std::string names;
-  for (const chat_family& family : chat_families()) names += (names.empty() ? "" : ", ") + family.form.name;
-  return names;
-}
+[[nodiscard]] std::string chat_template_names();
 
 /// The format of that name; config_error at key "template" with the list of names otherwise.
-[[nodiscard]] inline chat_template find_chat_template(std::string_view name) {
-  for (const chat_family& family : chat_families()) {
-    if (family.form.name == name) return family.form;
-  }
-  throw config_error("no chat template is called '" + std::string(name) + "'", "template",
-                     "the names are: " + chat_template_names() + ", or custom with strings of your own");
-}
+[[nodiscard]] chat_template find_chat_template(std::string_view name);
 
 /// The one family whose marks stand both in the vocabulary and in `template_text`, the folder's chat_template (its
 /// Jinja source). `has_token(name)` tells whether the vocabulary holds a token. None or several: config_error at key
@@ -206,3 +88,7 @@ template <std::predicate<std::string_view> HasToken>
 }
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/chat_families.ipp>
+#endif

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,31 +12,7 @@
 namespace lodestone::text {
 
 /// A 64-bit hash of some bytes: eight at a time, multiplied and folded. Not for untrusted keys in large numbers.
-[[nodiscard]] inline std::uint64_t hash_bytes(const char* data, std::size_t size) {
-  constexpr std::uint64_t odd = 0x9E37'79B9'7F4A'7C15U;  // 2^64 / golden ratio
-  std::uint64_t hash = size * odd;
-  const auto mix = [&hash](std::uint64_t chunk) {
-    hash = (hash ^ chunk) * odd;
-    hash ^= hash >> 29;
-  };
-  std::uint64_t chunk = 0;
-  for (; size >= 8; data += 8, size -= 8) {
-    std::memcpy(&chunk, data, 8);
-    mix(chunk);
-  }
-  if (size >= 4) {
-    std::uint32_t low = 0;
-    std::uint32_t high = 0;
-    std::memcpy(&low, data, 4);
-    std::memcpy(&high, data + size - 4, 4);
-    mix(std::uint64_t{high} << 32 | low);
-  } else if (size != 0) {
-    const auto byte = [data](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(data[i])}; };
-    mix(byte(0) | byte(size / 2) << 8 | byte(size - 1) << 16);
-  }
-  hash *= odd;
-  return hash ^ (hash >> 32);
-}
+[[nodiscard]] std::uint64_t hash_bytes(const char* data, std::size_t size);
 
 /// Maps byte strings to ids: open addressing over one arena of keys.
 class piece_table {
@@ -45,21 +20,10 @@ class piece_table {
   static constexpr std::int32_t none = -1;
 
   /// Adds a key; false, and nothing changes, if it is there already.
-  bool insert(std::string_view key, std::int32_t id) {
-    if ((count_ + 1) * 2 > slots_.size()) grow();
-    slot& place = slots_[place_of(key)];
-    if (place.id != none) return false;
-    place = {static_cast<std::uint32_t>(keys_.size()), static_cast<std::uint32_t>(key.size()), id,
-             static_cast<std::uint32_t>(hash_bytes(key.data(), key.size()) >> 32)};
-    keys_.append(key);
-    ++count_;
-    return true;
-  }
+  bool insert(std::string_view key, std::int32_t id);
 
   /// The id of a key, or none.
-  [[nodiscard]] std::int32_t find(std::string_view key) const {
-    return slots_.empty() ? none : slots_[place_of(key)].id;
-  }
+  [[nodiscard]] std::int32_t find(std::string_view key) const;
 
   [[nodiscard]] std::size_t size() const { return count_; }
 
@@ -72,23 +36,9 @@ class piece_table {
   };
 
   /// The slot that holds a key, or the free one where it belongs.
-  [[nodiscard]] std::size_t place_of(std::string_view key) const {
-    const std::uint64_t hash = hash_bytes(key.data(), key.size());
-    const auto tag = static_cast<std::uint32_t>(hash >> 32);
-    const std::size_t mask = slots_.size() - 1;
-    for (std::size_t i = static_cast<std::size_t>(hash) & mask;; i = (i + 1) & mask) {
-      const slot& here = slots_[i];
-      if (here.id == none) return i;
-      if (here.tag == tag && std::string_view(keys_).substr(here.begin, here.size) == key) return i;
-    }
-  }
+  [[nodiscard]] std::size_t place_of(std::string_view key) const;
 
-  void grow() {
-    std::vector<slot> old(std::max<std::size_t>(16, slots_.size() * 2));
-    old.swap(slots_);
-    for (const slot& one : old)
-      if (one.id != none) slots_[place_of(std::string_view(keys_).substr(one.begin, one.size))] = one;
-  }
+  void grow();
 
   std::vector<slot> slots_;
   std::string keys_;
@@ -108,23 +58,10 @@ class merge_table {
   void reserve(std::size_t count) { rehash(std::bit_ceil(std::max<std::size_t>(16, count * 2))); }
 
   /// Adds a merge; the last one for a pair counts.
-  void insert(std::int32_t left, std::int32_t right, merge value) {
-    if ((count_ + 1) * 2 > slots_.size()) rehash(std::max<std::size_t>(16, slots_.size() * 2));
-    slot& place = find_slot(key_of(left, right));
-    if (place.key == empty_key) ++count_;
-    place = {key_of(left, right), value};
-  }
+  void insert(std::int32_t left, std::int32_t right, merge value);
 
   /// The merge of a pair; its rank is no_rank if there is none.
-  [[nodiscard]] merge find(std::int32_t left, std::int32_t right) const {
-    const std::uint64_t key = key_of(left, right);
-    const std::size_t mask = slots_.size() - 1;
-    for (std::size_t i = place_of(key) & mask;; i = (i + 1) & mask) {
-      const slot& here = slots_[i];
-      if (here.key == key) return here.value;
-      if (here.key == empty_key) return {};
-    }
-  }
+  [[nodiscard]] merge find(std::int32_t left, std::int32_t right) const;
 
  private:
   static constexpr std::uint64_t empty_key = ~std::uint64_t{0};
@@ -133,28 +70,17 @@ class merge_table {
     merge value{};
   };
 
-  [[nodiscard]] static std::uint64_t key_of(std::int32_t left, std::int32_t right) {
-    return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
-  }
-  [[nodiscard]] static std::size_t place_of(std::uint64_t key) {
-    const std::uint64_t hash = key * 0x9E37'79B9'7F4A'7C15U;
-    return static_cast<std::size_t>(hash ^ (hash >> 32));
-  }
-  [[nodiscard]] slot& find_slot(std::uint64_t key) {
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t i = place_of(key) & mask;
-    while (slots_[i].key != key && slots_[i].key != empty_key) i = (i + 1) & mask;
-    return slots_[i];
-  }
-  void rehash(std::size_t size) {
-    std::vector<slot> old(size);
-    old.swap(slots_);
-    for (const slot& one : old)
-      if (one.key != empty_key) find_slot(one.key) = one;
-  }
+  [[nodiscard]] static std::uint64_t key_of(std::int32_t left, std::int32_t right);
+  [[nodiscard]] static std::size_t place_of(std::uint64_t key);
+  [[nodiscard]] slot& find_slot(std::uint64_t key);
+  void rehash(std::size_t size);
 
   std::vector<slot> slots_ = std::vector<slot>(16);
   std::size_t count_ = 0;
 };
 
 }  // namespace lodestone::text
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/piece_table.ipp>
+#endif

@@ -6,10 +6,7 @@
 #include <optional>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include <lodestone/core/error.hpp>
-#include <lodestone/core/file.hpp>
 
 namespace lodestone {
 
@@ -22,74 +19,12 @@ struct special_tokens {
   std::string chat_template{};           ///< the Jinja source; empty when there is none
 };
 
-namespace detail {
-
-inline std::optional<std::string> token_text(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_object() && found->contains("content") && (*found)["content"].is_string()) {
-    return (*found)["content"].get<std::string>();
-  }
-  return std::nullopt;
-}
-
-/// The template of that key: a string, or a list of {name, template} of which "default" counts.
-inline std::string template_text(const nlohmann::json& object) {
-  const auto found = object.find("chat_template");
-  if (found == object.end()) return {};
-  if (found->is_string()) return found->get<std::string>();
-  if (!found->is_array()) return {};
-  for (const auto& item : *found) {
-    if (item.is_object() && item.value("name", nlohmann::json()) == "default" && item.contains("template") &&
-        item["template"].is_string()) {
-      return item["template"].get<std::string>();
-    }
-  }
-  return {};
-}
-
-inline nlohmann::json read_object(const std::filesystem::path& file) {
-  const std::string text = read_text(file);
-  refuse_zero_byte(text, file.string());
-  nlohmann::json object;
-  try {
-    object = nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& failure) {
-    throw format_error(std::string("invalid JSON: ") + failure.what(), file.string(), "copy the file again");
-  }
-  if (!object.is_object()) throw format_error("not a JSON object", file.string(), "copy the file again");
-  return object;
-}
-
-}  // namespace detail
-
 /// Reads tokenizer_config.json, special_tokens_map.json, chat_template.jinja and the end-of-sequence id of
 /// generation_config.json or config.json, as far as they exist. The first file that names a token wins.
-[[nodiscard]] inline special_tokens read_special_tokens(const std::filesystem::path& folder) {
-  special_tokens tokens;
-  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    const std::filesystem::path file = folder / name;
-    if (!std::filesystem::exists(file)) continue;
-    const nlohmann::json object = detail::read_object(file);
-    if (!tokens.bos) tokens.bos = detail::token_text(object, "bos_token");
-    if (!tokens.eos) tokens.eos = detail::token_text(object, "eos_token");
-    if (!tokens.unk) tokens.unk = detail::token_text(object, "unk_token");
-    if (tokens.chat_template.empty()) tokens.chat_template = detail::template_text(object);
-  }
-  if (const std::filesystem::path file = folder / "chat_template.jinja"; std::filesystem::exists(file)) {
-    tokens.chat_template = read_text(file);  // newer folders keep it here, and here it wins
-  }
-  for (const char* name : {"generation_config.json", "config.json"}) {
-    const std::filesystem::path file = folder / name;
-    if (tokens.eos_id || !std::filesystem::exists(file)) continue;
-    const nlohmann::json object = detail::read_object(file);
-    const auto found = object.find("eos_token_id");
-    if (found == object.end()) continue;
-    const nlohmann::json& id = found->is_array() && !found->empty() ? found->front() : *found;
-    if (id.is_number_integer()) tokens.eos_id = id.get<std::int32_t>();
-  }
-  return tokens;
-}
+[[nodiscard]] special_tokens read_special_tokens(const std::filesystem::path& folder);
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/special_tokens.ipp>
+#endif

@@ -1,10 +1,7 @@
 // What a tokenizer is put together from, whichever file it is read from.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -24,23 +21,10 @@ struct added_tokens {
   token_finder normalized;
   std::vector<bool> is_special;  ///< by id; ids past its end are not special
 
-  void mark_special(std::int32_t id) {
-    const auto at = static_cast<std::size_t>(id);
-    if (at >= is_special.size()) is_special.resize(at + 1, false);
-    is_special[at] = true;
-  }
+  void mark_special(std::int32_t id);
 
   /// Call once `normalize` is complete.
-  void add(const added_token& token, const normalizer& normalize) {
-    if (token.special) mark_special(token.id);
-    if (!token.normalized) {
-      raw.add(token.content, token);
-      return;
-    }
-    std::string storage;
-    const std::string_view pattern = normalize.apply(token.content, storage);
-    normalized.add(pattern, token);
-  }
+  void add(const added_token& token, const normalizer& normalize);
 };
 
 /// A complete tokenizer, in the order in which a text passes through it.
@@ -57,3 +41,7 @@ struct tokenizer_parts {
 };
 
 }  // namespace lodestone::text
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/tokenizer_parts.ipp>
+#endif

@@ -93,7 +93,8 @@ std::filesystem::path write_state(Store& store, const progress& at, const std::f
   metadata["progress.best_step"] = std::to_string(at.best_step);
   training_state_writer writer(root, at.step, std::move(declarations), std::move(metadata));
   detail::for_each_state(store, [&](const std::string&, const stored_tensor&, auto view) {
-    writer.write_values(std::span<const element>{store.backend().to_host(view).flat()});
+    const auto values = store.backend().to_host(view);
+    writer.write_values(std::span<const element>{values.flat()});
   });
   return writer.commit();
 }

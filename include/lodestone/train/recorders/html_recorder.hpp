@@ -1,13 +1,10 @@
 // Turns the events of a run into report.html, kept up to date while the run goes on.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <lodestone/train/recorder.hpp>
@@ -18,274 +15,47 @@ namespace lodestone {
 
 /// Running mean with a memory of about `memory` values, corrected for its start (as Adam's moments are). Values that
 /// are not finite are passed over.
-[[nodiscard]] inline std::vector<double> smoothed(const std::vector<double>& values, double memory) {
-  std::vector<double> out;
-  out.reserve(values.size());
-  const double keep = 1.0 - 1.0 / std::max(1.0, memory);
-  double sum = 0.0, weight = 0.0;
-  for (const double value : values) {
-    if (std::isfinite(value)) {
-      sum = keep * sum + value;
-      weight = keep * weight + 1.0;
-    }
-    out.push_back(weight > 0.0 ? sum / weight : value);
-  }
-  return out;
-}
+[[nodiscard]] std::vector<double> smoothed(const std::vector<double>& values, double memory);
 
 /// Writes the page when the run starts, after each evaluation, at most every 20 seconds in between, and at the end,
 /// each time whole. Given the metrics.jsonl of the run, a resumed run shows the steps before the resume too.
 class html_recorder {
  public:
-  explicit html_recorder(std::filesystem::path name, std::filesystem::path metrics = {})
-      : name_(std::move(name)), metrics_(std::move(metrics)) {}
+  explicit html_recorder(std::filesystem::path name, std::filesystem::path metrics = {});
 
-  void record(const run_started& event) {
-    started_ = event;
-    lengths_.assign(event.lengths.begin(), event.lengths.end());
-    fills_.clear();
-    for (const std::int64_t pack : event.packs)
-      fills_.push_back(static_cast<double>(pack) /
-                       (event.pack_capacity > 0 ? static_cast<double>(event.pack_capacity) : 1.0));
-    started_.lengths = {};  // the spans end with this call
-    started_.packs = {};
-    history_ =
-        event.resumed_step > 0 && !metrics_.empty() ? read_metrics(metrics_, event.resumed_step) : metrics_history{};
-    write();
-  }
-  void record(const step_record& event) {
-    history_.steps.push_back(event);
-    if (clock::now() - written_ > std::chrono::seconds(20)) write();
-  }
-  void record(const evaluation_record& event) {
-    history_.evaluations.push_back(event);
-    write();
-  }
+  void record(const run_started& event);
+  void record(const step_record& event);
+  void record(const evaluation_record& event);
   void record(const message& event) { messages_.push_back(event); }
-  void record(const run_finished& event) {
-    finished_ = event;
-    is_finished_ = true;
-    write();
-  }
+  void record(const run_finished& event);
 
   /// The page as it stands; more sections may be added before it is written elsewhere.
-  [[nodiscard]] html_report report() const {
-    html_report page(started_.title.empty() ? "Training run" : started_.title, status());
-    add_summary(page);
-    add_training(page);
-    add_evaluation(page);
-    add_data(page);
-    add_tables(page);
-    return page;
-  }
+  [[nodiscard]] html_report report() const;
 
  private:
   using clock = std::chrono::steady_clock;
 
-  void write() {
-    report().write(name_);
-    written_ = clock::now();
-  }
+  void write();
 
-  [[nodiscard]] std::string status() const {
-    const std::int64_t step = history_.steps.empty() ? started_.resumed_step : history_.steps.back().step;
-    std::string text = is_finished_ ? std::string(to_string(finished_.outcome)) : "running";
-    text[0] = static_cast<char>(text[0] - 'a' + 'A');
-    text += ": step " + format_count(step) + " of " + format_count(started_.steps);
-    if (started_.parameters > 0) text += " · " + format_short(static_cast<double>(started_.parameters)) + " parameters";
-    if (started_.ranks > 1) text += " · " + std::to_string(started_.ranks) + " ranks";
-    if (started_.resumed_step > 0) text += " · resumed after step " + format_count(started_.resumed_step);
-    return text;
-  }
+  [[nodiscard]] std::string status() const;
 
-  void add_summary(html_report& page) const {
-    if (history_.steps.empty()) return;
-    std::int64_t tokens = 0, targets = 0;
-    double seconds = 0.0;
-    for (const step_record& s : history_.steps) {
-      tokens += s.tokens;
-      targets += s.targets;
-      if (std::isfinite(s.seconds)) seconds += s.seconds;
-    }
-    std::vector<key_number> numbers;
-    const auto losses = smoothed(column(&step_record::loss), 20.0);
-    numbers.push_back({format_fixed(losses.back(), 4), "training loss",
-                       "mean of the last steps; step 1: " + format_fixed(history_.steps.front().loss, 4)});
-    for (const std::string& name : names()) {
-      const auto of_name = evaluations(name);
-      numbers.push_back({format_fixed(of_name.back()->loss, 4), name + " loss",
-                         of_name.size() > 1 ? "at step " + format_count(of_name.front()->step) + ": " +
-                                                  format_fixed(of_name.front()->loss, 4)
-                                            : ""});
-    }
-    numbers.push_back({format_short(static_cast<double>(tokens)), "tokens trained on",
-                       format_short(static_cast<double>(targets)) + " of them targets"});
-    if (seconds > 0.0)
-      numbers.push_back(
-          {format_short(static_cast<double>(tokens) / seconds), "tokens per second", "mean over all steps"});
-    numbers.push_back({format_duration(seconds), "in training steps", ""});
-    page.add_key_numbers(numbers);
-  }
+  void add_summary(html_report& page) const;
 
-  void add_training(html_report& page) const {
-    if (history_.steps.empty()) return;
-    page.add_heading("Training");
-    const auto steps = step_numbers();
-    const auto losses = column(&step_record::loss);
-    line_plot loss{.title = "Training loss", .x_label = "optimiser step", .y_label = "loss (nats)"};
-    if (losses.size() >= 40) {
-      const double memory = std::clamp(static_cast<double>(losses.size()) / 20.0, 10.0, 100.0);
-      loss.series.push_back({.name = "each step", .x = steps, .y = losses, .faint = true});
-      loss.series.push_back({.name = "running mean, memory of " + format_number(std::round(memory), 3) + " steps",
-                             .x = steps, .y = smoothed(losses, memory)});
-    } else {
-      loss.series.push_back({.name = "", .x = steps, .y = losses});
-    }
-    page.add_line_plot(loss);
-    add_held_out(page);
-    page.add_line_plot({.title = "Learning rate", .x_label = "optimiser step", .y_label = "learning rate",
-                        .series = {{.x = steps, .y = column(&step_record::learning_rate)}}, .from_zero = true});
-    line_plot norm{.title = "Gradient norm", .x_label = "optimiser step", .y_label = "global norm before clipping",
-                   .series = {{.x = steps, .y = column(&step_record::gradient_norm)}}, .from_zero = true};
-    const auto clipped = std::ranges::count_if(history_.steps, &step_record::clipped);
-    const auto skipped = std::ranges::count_if(history_.steps, &step_record::skipped);
-    norm.caption = format_count(clipped) + " of " + format_count(std::ssize(history_.steps)) + " steps clipped" +
-                   (skipped > 0 ? ", " + format_count(skipped) + " skipped because they were not finite." : ".");
-    page.add_line_plot(norm);
-    std::vector<double> speed;
-    for (const step_record& s : history_.steps) speed.push_back(s.tokens_per_second());
-    page.add_line_plot({.title = "Speed", .x_label = "optimiser step", .y_label = "tokens per second",
-                        .series = {{.x = steps, .y = speed}}, .from_zero = true});
-    std::vector<double> targets;
-    for (const step_record& s : history_.steps) targets.push_back(static_cast<double>(s.targets));
-    page.add_line_plot({.title = "Targets", .x_label = "optimiser step", .y_label = "scored tokens in a step",
-                        .series = {{.x = steps, .y = targets}}, .from_zero = true});
-  }
+  void add_training(html_report& page) const;
 
-  void add_held_out(html_report& page) const {
-    line_plot held{.title = "Held-out loss", .x_label = "optimiser step", .y_label = "loss (nats)"};
-    for (const std::string& name : names()) {
-      plot_series s{.name = name};
-      for (const evaluation_record* e : evaluations(name)) {
-        s.x.push_back(static_cast<double>(e->step));
-        s.y.push_back(e->loss);
-      }
-      held.series.push_back(std::move(s));
-    }
-    if (!held.series.empty()) page.add_line_plot(held);
-  }
+  void add_held_out(html_report& page) const;
 
-  void add_evaluation(html_report& page) const {
-    bool headed = false;
-    for (const std::string& name : names()) {
-      const auto of_name = evaluations(name);
-      const evaluation_record& first = *of_name.front();
-      const evaluation_record& last = *of_name.back();
-      if (last.buckets.empty()) continue;
-      if (!headed) page.add_heading("Loss by position");
-      headed = true;
-      bar_plot bars{.title = "Loss by position: " + name, .x_label = "token position in the sequence",
-                    .y_label = "mean loss of the targets (nats)",
-                    .caption = "Targets are grouped by their position; a bucket without targets has no bar."};
-      report_table table{.header = {"positions", "targets"}, .beside_plot = true};
-      for (const position_bucket& b : last.buckets) {
-        bars.categories.push_back(short_position(b.begin) + "–" + short_position(b.end));
-        table.rows.push_back({format_count(b.begin) + " – " + format_count(b.end), format_count(b.targets)});
-      }
-      const auto add = [&](const evaluation_record& e) {
-        bar_series s{.name = e.step == 0 ? "before training" : "step " + format_count(e.step)};
-        table.header.push_back(s.name);
-        for (std::size_t i = 0; i < last.buckets.size(); ++i) {
-          const bool there = i < e.buckets.size() && e.buckets[i].targets > 0;
-          s.values.push_back(there ? e.buckets[i].loss : std::numeric_limits<double>::quiet_NaN());
-          table.rows[i].push_back(there ? format_fixed(e.buckets[i].loss, 4) : "–");
-        }
-        bars.series.push_back(std::move(s));
-      };
-      if (of_name.size() > 1) add(first);
-      add(last);
-      page.add_bar_plot(bars);
-      page.add_table(table);
-    }
-  }
+  void add_evaluation(html_report& page) const;
 
-  void add_data(html_report& page) const {
-    if (lengths_.empty() && fills_.empty()) return;
-    page.add_heading("Data and batching");
-    if (!lengths_.empty()) {
-      std::vector<double> values(lengths_.begin(), lengths_.end());
-      const auto [low, high] = std::ranges::minmax(values);
-      page.add_histogram({.title = "Length of the training examples", .x_label = "tokens", .y_label = "examples",
-                          .values = std::move(values), .powers_of_two = high > 16.0 * std::max(1.0, low)});
-    }
-    if (!fills_.empty() && started_.pack_capacity > 0)
-      page.add_histogram({.title = "Pack fill",
-                          .x_label = "share of " + format_count(started_.pack_capacity) + " tokens",
-                          .y_label = "packs",
-                          .caption = "Epoch 1.",
-                          .values = fills_,
-                          .percent = true});
-    else if (!fills_.empty())
-      page.add_histogram({.title = "Size of the micro-batches", .x_label = "tokens", .y_label = "micro-batches",
-                          .caption = "Epoch 1.", .values = fills_});
-  }
+  void add_data(html_report& page) const;
 
-  void add_tables(html_report& page) const {
-    if (is_finished_) {
-      page.add_heading("Results");
-      report_table table{.header = {"result", "value"}};
-      table.rows.push_back({"outcome", std::string(to_string(finished_.outcome))});
-      table.rows.push_back({"steps", format_count(finished_.step) + " of " + format_count(finished_.steps)});
-      table.rows.push_back({"time of this process", format_duration(finished_.seconds)});
-      table.rows.push_back({"tokens trained by this process", format_count(finished_.tokens)});
-      for (const setting& r : finished_.results) table.rows.push_back({r.key, r.value});
-      if (!finished_.text.empty()) table.rows.push_back({"remark", finished_.text});
-      page.add_table(table);
-    }
-    if (!messages_.empty()) {
-      page.add_heading("Messages");
-      report_table table{.header = {"step", "level", "message"}};
-      // The first tell about the data, the last about the end: a long run keeps both.
-      for (std::size_t i = 0; i < messages_.size(); ++i)
-        if (i < 100 || i + 100 >= messages_.size())
-          table.rows.push_back(
-              {format_count(messages_[i].step), std::string(to_string(messages_[i].level)), messages_[i].text});
-      page.add_table(table);
-    }
-    if (!started_.settings.empty()) {
-      page.add_heading("Settings");
-      report_table table{.header = {"setting", "value"}};
-      for (const setting& s : started_.settings) table.rows.push_back({s.key, s.value});
-      page.add_table(table);
-    }
-  }
+  void add_tables(html_report& page) const;
 
-  [[nodiscard]] static std::string short_position(std::int64_t position) {
-    return position >= 1024 && position % 1024 == 0 ? std::to_string(position / 1024) + "k" : std::to_string(position);
-  }
-  [[nodiscard]] std::vector<double> column(double step_record::*member) const {
-    std::vector<double> out;
-    out.reserve(history_.steps.size());
-    for (const step_record& s : history_.steps) out.push_back(s.*member);
-    return out;
-  }
-  [[nodiscard]] std::vector<double> step_numbers() const {
-    std::vector<double> out;
-    for (const step_record& s : history_.steps) out.push_back(static_cast<double>(s.step));
-    return out;
-  }
-  [[nodiscard]] std::vector<std::string> names() const {
-    std::vector<std::string> out;
-    for (const evaluation_record& e : history_.evaluations)
-      if (std::ranges::find(out, e.name) == out.end()) out.push_back(e.name);
-    return out;
-  }
-  [[nodiscard]] std::vector<const evaluation_record*> evaluations(const std::string& name) const {
-    std::vector<const evaluation_record*> out;
-    for (const evaluation_record& e : history_.evaluations)
-      if (e.name == name) out.push_back(&e);
-    return out;
-  }
+  [[nodiscard]] static std::string short_position(std::int64_t position);
+  [[nodiscard]] std::vector<double> column(double step_record::*member) const;
+  [[nodiscard]] std::vector<double> step_numbers() const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] std::vector<const evaluation_record*> evaluations(const std::string& name) const;
 
   std::filesystem::path name_;
   std::filesystem::path metrics_;
@@ -302,3 +72,7 @@ class html_recorder {
 static_assert(recorder<html_recorder>);
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/train/recorders/html_recorder.ipp>
+#endif

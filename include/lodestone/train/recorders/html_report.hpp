@@ -1,14 +1,11 @@
 // A report as one HTML file that needs nothing else: headings, text, tables, plots; light and dark.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include <lodestone/core/file.hpp>
 #include <lodestone/train/recorders/plot.hpp>
 
 namespace lodestone {
@@ -32,110 +29,34 @@ struct key_number {
 /// All text is escaped: what comes in is shown, never interpreted.
 class html_report {
  public:
-  explicit html_report(std::string title, std::string subtitle = {})
-      : title_(std::move(title)), subtitle_(std::move(subtitle)) {}
+  explicit html_report(std::string title, std::string subtitle = {});
 
   /// Starts a section; it appears in the table of contents.
-  void add_heading(std::string_view text) {
-    close_plots();
-    const std::string id = "s" + std::to_string(++sections_);
-    contents_ += "<a href=\"#" + id + "\">" + html_escape(text) + "</a>";
-    body_ += "<h2 id=\"" + id + "\">" + html_escape(text) + "</h2>\n";
-  }
+  void add_heading(std::string_view text);
   /// A smaller heading within a section.
-  void add_subheading(std::string_view text) {
-    close_plots();
-    body_ += "<h3>" + html_escape(text) + "</h3>\n";
-  }
+  void add_subheading(std::string_view text);
   /// A paragraph; an empty line in the text starts the next.
-  void add_text(std::string_view text) {
-    close_plots();
-    for (std::size_t begin = 0; begin <= text.size();) {
-      const std::size_t end = std::min(text.find("\n\n", begin), text.size());
-      if (end > begin) body_ += "<p>" + html_escape(text.substr(begin, end - begin)) + "</p>\n";
-      begin = end + 2;
-    }
-  }
+  void add_text(std::string_view text);
   /// Commands or output, in a fixed-width box.
-  void add_code(std::string_view text) {
-    close_plots();
-    body_ += "<pre>" + html_escape(text) + "</pre>\n";
-  }
-  void add_key_numbers(const std::vector<key_number>& numbers) {
-    close_plots();
-    body_ += "<div class=\"cards\">";
-    for (const key_number& n : numbers)
-      body_ += "<div class=\"card\"><div class=\"value\">" + html_escape(n.value) + "</div><div class=\"what\">" +
-               html_escape(n.label) + "</div>" +
-               (n.note.empty() ? "" : "<div class=\"note\">" + html_escape(n.note) + "</div>") + "</div>";
-    body_ += "</div>\n";
-  }
-  void add_table(const report_table& table) {
-    if (!table.beside_plot) close_plots();
-    std::vector<bool> numeric(table.header.size(), !table.rows.empty());
-    for (const auto& row : table.rows)
-      for (std::size_t c = 0; c < numeric.size(); ++c)
-        if (c < row.size() && !is_number(row[c])) numeric[c] = false;
-    const auto cell = [&](std::string_view tag, std::size_t c, std::string_view text) {
-      body_ += "<" + std::string(tag) + (c < numeric.size() && numeric[c] ? " class=\"n\">" : ">") + html_escape(text) +
-               "</" + std::string(tag) + ">";
-    };
-    body_ += "<div class=\"scroll\"><table>";
-    if (!table.caption.empty()) body_ += "<caption>" + html_escape(table.caption) + "</caption>";
-    body_ += "<thead><tr>";
-    for (std::size_t c = 0; c < table.header.size(); ++c) cell("th", c, table.header[c]);
-    body_ += "</tr></thead><tbody>\n";
-    for (const auto& row : table.rows) {
-      body_ += "<tr>";
-      for (std::size_t c = 0; c < row.size(); ++c) cell("td", c, row[c]);
-      body_ += "</tr>\n";
-    }
-    body_ += "</tbody></table></div>\n";
-  }
+  void add_code(std::string_view text);
+  void add_key_numbers(const std::vector<key_number>& numbers);
+  void add_table(const report_table& table);
   /// Plots that follow each other stand side by side where the window is wide enough.
   void add_line_plot(const line_plot& plot) { add_figure(to_html(plot)); }
   void add_bar_plot(const bar_plot& plot) { add_figure(to_html(plot)); }
   void add_histogram(const histogram_plot& plot) { add_figure(to_html(plot)); }
 
   /// The whole page.
-  [[nodiscard]] std::string page() const {
-    std::string out =
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-        html_escape(title_) + "</title>\n<style>" + std::string(style) + "</style></head>\n<body><main>\n" +
-        "<header><h1>" + html_escape(title_) + "</h1>";
-    if (!subtitle_.empty()) out += "<p class=\"sub\">" + html_escape(subtitle_) + "</p>";
-    if (sections_ > 1) out += "<nav>" + contents_ + "</nav>";
-    out += "</header>\n" + body_ + (in_plots_ ? "</div>\n" : "");
-    return out + "</main></body></html>\n";
-  }
+  [[nodiscard]] std::string page() const;
 
   /// Writes the page; a reader of `name` sees the old page or the new one, never a part. Throws io_error.
-  void write(const std::filesystem::path& name) const {
-    atomic_file file(name);
-    file.write(page());
-    file.commit();
-  }
+  void write(const std::filesystem::path& name) const;
 
  private:
-  void add_figure(const std::string& figure) {
-    if (!in_plots_) body_ += "<div class=\"plots\">\n";
-    in_plots_ = true;
-    body_ += figure;
-  }
-  void close_plots() {
-    if (in_plots_) body_ += "</div>\n";
-    in_plots_ = false;
-  }
+  void add_figure(const std::string& figure);
+  void close_plots();
   // 1,024  -3.5  2e-05  13.1k  97.5%  1.5x  12s; a dash counts as an absent number.
-  [[nodiscard]] static bool is_number(std::string_view text) {
-    if (text.empty() || text == "-" || text == "–" || text == "nan") return true;
-    const char last = text.back();
-    if (last == '%' || last == 'x' || last == 's' || last == 'k' || last == 'M' || last == 'B') text.remove_suffix(1);
-    return !text.empty() && text.find_first_of("0123456789") != std::string_view::npos &&
-           text.find_first_not_of("0123456789.,+-eE") == std::string_view::npos;
-  }
+  [[nodiscard]] static bool is_number(std::string_view text);
 
   // Colours of lines and bars differ in lightness as well as in hue, for readers who do not see all hues.
   static constexpr std::string_view style = R"css(
@@ -203,3 +124,7 @@ pre{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",
 };
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/train/recorders/html_report.ipp>
+#endif

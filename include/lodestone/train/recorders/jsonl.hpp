@@ -1,19 +1,12 @@
 // metrics.jsonl: every event of a run as one line of JSON, and reading it back.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <nlohmann/json.hpp>
 
 #include <lodestone/core/file.hpp>
 #include <lodestone/train/recorder.hpp>
@@ -26,109 +19,11 @@ struct metrics_history {
   std::vector<evaluation_record> evaluations = {};
 };
 
-namespace detail {
-
-inline nlohmann::ordered_json to_json(const step_record& r) {
-  return {{"event", "step"},
-          {"step", r.step},
-          {"steps", r.steps},
-          {"epoch", r.epoch},
-          {"loss", r.loss},
-          {"learning_rate", r.learning_rate},
-          {"gradient_norm", r.gradient_norm},
-          {"tokens", r.tokens},
-          {"targets", r.targets},
-          {"sequences", r.sequences},
-          {"without_targets", r.without_targets},
-          {"packs", r.packs},
-          {"seconds", r.seconds},
-          {"tokens_per_second", r.tokens_per_second()},
-          {"clipped", r.clipped},
-          {"skipped", r.skipped}};
-}
-
-inline nlohmann::ordered_json to_json(const evaluation_record& r) {
-  nlohmann::ordered_json buckets = nlohmann::ordered_json::array();
-  for (const position_bucket& b : r.buckets)
-    buckets.push_back({{"begin", b.begin}, {"end", b.end}, {"loss", b.loss}, {"targets", b.targets}});
-  return {{"event", "evaluation"}, {"step", r.step},           {"name", r.name},
-          {"loss", r.loss},        {"token_loss", r.token_loss}, {"tokens", r.tokens},
-          {"targets", r.targets},  {"sequences", r.sequences}, {"seconds", r.seconds},
-          {"best", r.best},        {"buckets", std::move(buckets)}};
-}
-
-// JSON has no NaN: it is written as null and read back as NaN.
-inline double number(const nlohmann::json& record, const char* key) {
-  const auto found = record.find(key);
-  if (found == record.end() || found->is_null()) return std::numeric_limits<double>::quiet_NaN();
-  return found->get<double>();
-}
-
-inline step_record step_from_json(const nlohmann::json& r) {
-  step_record out;
-  out.step = r.at("step").get<std::int64_t>();
-  out.steps = r.value("steps", out.steps);
-  out.epoch = number(r, "epoch");
-  out.loss = number(r, "loss");
-  out.learning_rate = number(r, "learning_rate");
-  out.gradient_norm = number(r, "gradient_norm");
-  out.tokens = r.value("tokens", out.tokens);
-  out.targets = r.value("targets", out.targets);
-  out.sequences = r.value("sequences", out.sequences);
-  out.without_targets = r.value("without_targets", out.without_targets);
-  out.packs = r.value("packs", out.packs);
-  out.seconds = number(r, "seconds");
-  out.clipped = r.value("clipped", false);
-  out.skipped = r.value("skipped", false);
-  return out;
-}
-
-inline evaluation_record evaluation_from_json(const nlohmann::json& r) {
-  evaluation_record out;
-  out.step = r.at("step").get<std::int64_t>();
-  out.name = r.value("name", out.name);
-  out.loss = number(r, "loss");
-  out.token_loss = number(r, "token_loss");
-  out.tokens = r.value("tokens", out.tokens);
-  out.targets = r.value("targets", out.targets);
-  out.sequences = r.value("sequences", out.sequences);
-  out.seconds = number(r, "seconds");
-  out.best = r.value("best", false);
-  for (const nlohmann::json& b : r.value("buckets", nlohmann::json::array()))
-    out.buckets.push_back({b.value("begin", std::int64_t{0}), b.value("end", std::int64_t{0}), number(b, "loss"),
-                           b.value("targets", std::int64_t{0})});
-  return out;
-}
-
-}  // namespace detail
-
 /// Reads the steps and evaluations up to and including `last_step` from a metrics.jsonl. A last line without its
 /// newline (a killed process) is left out; any other bad line throws format_error with its number. A missing file is
 /// empty.
-[[nodiscard]] inline metrics_history read_metrics(const std::filesystem::path& name,
-                                                  std::int64_t last_step = std::numeric_limits<std::int64_t>::max()) {
-  metrics_history history;
-  if (!std::filesystem::exists(name)) return history;
-  const std::string text = read_text(name);
-  std::int64_t line = 0;
-  for (std::size_t begin = 0, end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    ++line;
-    try {
-      const nlohmann::json record = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                          text.begin() + static_cast<std::ptrdiff_t>(end));
-      const std::string event = record.value("event", "");
-      if ((event != "step" && event != "evaluation") || record.value("step", std::int64_t{0}) > last_step) continue;
-      if (event == "step")
-        history.steps.push_back(detail::step_from_json(record));
-      else
-        history.evaluations.push_back(detail::evaluation_from_json(record));
-    } catch (const nlohmann::json::exception& failure) {
-      throw format_error(failure.what(), name.string() + ":" + std::to_string(line),
-                         "remove the line, or move the file away");
-    }
-  }
-  return history;
-}
+[[nodiscard]] metrics_history read_metrics(const std::filesystem::path& name,
+                                           std::int64_t last_step = std::numeric_limits<std::int64_t>::max());
 
 /// Appends each event to a file as one line of JSON, with one write per line, so a line is there whole or not at all.
 ///
@@ -139,78 +34,19 @@ class jsonl_recorder {
  public:
   explicit jsonl_recorder(std::filesystem::path name) : name_(std::move(name)) {}
 
-  void record(const run_started& event) {
-    if (event.resumed_step > 0) cut_back(event.resumed_step);
-    open(event.resumed_step > 0 ? 0 : O_TRUNC);
-    nlohmann::ordered_json settings = nlohmann::ordered_json::object();
-    for (const setting& s : event.settings) settings[s.key] = s.value;
-    std::int64_t tokens = 0;
-    for (const std::int64_t length : event.lengths) tokens += length;
-    append({{"event", "run_started"},
-            {"step", event.resumed_step},
-            {"title", event.title},
-            {"steps", event.steps},
-            {"epochs", event.epochs},
-            {"parameters", event.parameters},
-            {"ranks", event.ranks},
-            {"examples", std::ssize(event.lengths)},
-            {"tokens", tokens},
-            {"packs", std::ssize(event.packs)},
-            {"pack_capacity", event.pack_capacity},
-            {"settings", std::move(settings)}});
-  }
-  void record(const step_record& event) {
-    append(detail::to_json(event));
-  }
-  void record(const evaluation_record& event) { append(detail::to_json(event)); }
-  void record(const message& event) {
-    append({{"event", "message"}, {"step", event.step}, {"level", to_string(event.level)}, {"text", event.text}});
-  }
-  void record(const run_finished& event) {
-    nlohmann::ordered_json results = nlohmann::ordered_json::object();
-    for (const setting& s : event.results) results[s.key] = s.value;
-    append({{"event", "run_finished"},
-            {"step", event.step},
-            {"steps", event.steps},
-            {"outcome", to_string(event.outcome)},
-            {"seconds", event.seconds},
-            {"tokens", event.tokens},
-            {"loss", event.loss},
-            {"text", event.text},
-            {"results", std::move(results)}});
-  }
+  void record(const run_started& event);
+  void record(const step_record& event);
+  void record(const evaluation_record& event);
+  void record(const message& event);
+  void record(const run_finished& event);
 
  private:
-  void open(int flags) {
-    handle_ = detail::descriptor(::open(name_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, 0666));
-    if (!handle_) detail::throw_errno("cannot open", name_);
-  }
+  void open(int flags);
 
-  void append(const nlohmann::ordered_json& record) {
-    if (!handle_) open(0);  // events may come without run_started
-    // Text of the user may be broken UTF-8: replaced, for a record must not end a run.
-    std::string line = record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-    line += '\n';
-    detail::write_all(handle_.get(), std::as_bytes(std::span(line.data(), line.size())), -1, name_);
-  }
+  /// Writes a line; its end is added here.
+  void append(std::string line);
 
-  void cut_back(std::int64_t step) {
-    if (!std::filesystem::exists(name_)) return;
-    const std::string text = read_text(name_);
-    std::string kept;
-    for (std::size_t begin = 0, end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-      const std::string_view line(text.data() + begin, end - begin);
-      const nlohmann::json record = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-      if (!record.is_object() || record.value("step", nlohmann::json(0)).is_number() == false) continue;
-      const auto event = record.value("event", nlohmann::json(""));
-      // An interrupted run's last word is no longer true; its start stays as the history of the file.
-      if (event == "run_finished" || record.value("step", std::int64_t{0}) > step) continue;
-      kept.append(line).append(1, '\n');
-    }
-    atomic_file file(name_);
-    file.write(kept);
-    file.commit();
-  }
+  void cut_back(std::int64_t step);
 
   std::filesystem::path name_;
   detail::descriptor handle_;
@@ -219,3 +55,7 @@ class jsonl_recorder {
 static_assert(recorder<jsonl_recorder>);
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/train/recorders/jsonl.ipp>
+#endif

@@ -1,0 +1,158 @@
+// flash_mma as an attention policy of cuda<bf16>, and the choice between it and attention_reference.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <lodestone/attention/shape.hpp>
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/dtype.hpp>
+#include <lodestone/core/error.hpp>
+#include <lodestone/cuda/attention_reference.hpp>
+#include <lodestone/cuda/flash_mma.hpp>
+
+namespace lodestone {
+
+/// Attention on tensor cores (mma.sync, compute capability 8.0 and up) for bf16 and head dimensions of 64, 80, 96, 128 and
+/// 256, in tiles that are scheduled from the slices on the host. Deterministic. Pointers must be multiples of 16 bytes and
+/// strides multiples of 8 elements.
+struct flash_mma {
+  /// The memory of one call, beyond its operands: the schedule and, backward, one number a query row and head.
+  template <class Backend>
+  struct memory {
+    on_cuda::flash_schedule schedule;
+    block<std::byte, 1, typename Backend::space> tables;
+    block<float, 1, typename Backend::space> delta;
+  };
+  template <class Backend>
+  [[nodiscard]] memory<Backend> reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                                        std::int64_t queries, std::int64_t keys, bool backward) const {
+    memory<Backend> held{on_cuda::make_flash_schedule(slices, queries, keys, shape), {}, {}};
+    held.tables = backend.template allocate<std::byte>(extents<1>{{static_cast<std::int64_t>(held.schedule.bytes())}});
+    held.delta = backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}});
+    return held;
+  }
+
+  template <class Backend, class Q, class K, class O>
+  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, O o,
+               typename Backend::template vector<float> lse) const {
+    static_assert(std::is_same_v<typename Backend::value_type, bf16>, "flash_mma computes in bf16");
+    const auto held = reserve(backend, shape, slices, q.size(0), k.size(0), false);
+    const on_cuda::flash_arguments arguments = operands(shape, q, k, v, o.data(), o.stride(), lse.data());
+    const on_cuda::flash_schedule_view schedule = upload(backend, held);
+    with_head_dim(shape.head_dim, [&](auto d) {
+      on_cuda::flash_forward<decltype(d)::value>(arguments, schedule, backend.lane());
+    });
+  }
+
+  template <class Backend, class Q, class K, class Dq>
+  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, Q o,
+                typename Backend::template vector<const float> lse, Q d_o, Dq dq, Dq dk, Dq dv) const {
+    static_assert(std::is_same_v<typename Backend::value_type, bf16>, "flash_mma computes in bf16");
+    const auto held = reserve(backend, shape, slices, q.size(0), k.size(0), true);
+    // flash_arguments serves both directions: the backward pass only reads o and lse.
+    on_cuda::flash_arguments arguments =
+        operands(shape, q, k, v, const_cast<bf16*>(o.data()), o.stride(), const_cast<float*>(lse.data()));
+    arguments.d_o = d_o.data();
+    arguments.d_o_stride = d_o.stride();
+    arguments.dq = dq.data();
+    arguments.dq_stride = dq.stride();
+    arguments.dk = dk.data();
+    arguments.dk_stride = dk.stride();
+    arguments.dv = dv.data();
+    arguments.dv_stride = dv.stride();
+    arguments.delta = held.delta.view().data();
+    const on_cuda::flash_schedule_view schedule = upload(backend, held);
+    with_head_dim(shape.head_dim, [&](auto d) {
+      on_cuda::flash_backward<decltype(d)::value>(arguments, schedule, backend.lane());
+    });
+  }
+
+ private:
+  template <class Q, class K>
+  [[nodiscard]] static on_cuda::flash_arguments operands(const attention_shape& shape, const Q& q, const K& k,
+                                                         const K& v, bf16* o, std::int64_t o_stride, float* lse) {
+    on_cuda::flash_arguments a;
+    a.shape = shape;
+    a.queries = q.size(0);
+    a.keys = k.size(0);
+    a.q = q.data();
+    a.k = k.data();
+    a.v = v.data();
+    a.q_stride = q.stride();
+    a.k_stride = k.stride();
+    a.v_stride = v.stride();
+    a.o = o;
+    a.o_stride = o_stride;
+    a.lse = lse;
+    return a;
+  }
+
+  template <class Backend>
+  [[nodiscard]] static on_cuda::flash_schedule_view upload(Backend& backend, const memory<Backend>& held) {
+    std::vector<std::byte> bytes(held.schedule.bytes());
+    held.schedule.copy_to(bytes.data());
+    backend.from_host(std::span<const std::byte>{bytes}, held.tables.view());
+    return held.schedule.view(held.tables.view().data());
+  }
+
+  /// Calls go with the head dimension as a constant; make_flash_schedule has refused every other.
+  template <class Go>
+  static void with_head_dim(std::int64_t head_dim, const Go& go) {
+    switch (head_dim) {
+      case 64: go(std::integral_constant<int, 64>{}); break;
+      case 80: go(std::integral_constant<int, 80>{}); break;
+      case 96: go(std::integral_constant<int, 96>{}); break;
+      case 128: go(std::integral_constant<int, 128>{}); break;
+      case 256: go(std::integral_constant<int, 256>{}); break;
+      default: throw shape_error("a head dimension of " + std::to_string(head_dim), "flash_mma");
+    }
+  }
+};
+
+/// flash_mma where it serves the model's head dimension and the element type is bf16, else attention_reference: for
+/// programs that learn the model at run time.
+struct flash_or_reference {
+  template <class Backend>
+  [[nodiscard]] auto reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                             std::int64_t queries, std::int64_t keys, bool backward) const {
+    using fast = typename flash_mma::memory<Backend>;
+    using slow = decltype(attention_reference{}.reserve(backend, shape, slices, queries, keys, backward));
+    std::pair<fast, slow> held;
+    if (is_fast<Backend>(shape))
+      held.first = flash_mma{}.reserve(backend, shape, slices, queries, keys, backward);
+    else
+      held.second = attention_reference{}.reserve(backend, shape, slices, queries, keys, backward);
+    return held;
+  }
+
+  template <class Backend, class... Operands>
+  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+               const Operands&... operands) const {
+    if constexpr (std::is_same_v<typename Backend::value_type, bf16>)
+      if (is_fast<Backend>(shape)) return flash_mma{}.forward(backend, shape, slices, operands...);
+    attention_reference{}.forward(backend, shape, slices, operands...);
+  }
+
+  template <class Backend, class... Operands>
+  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                const Operands&... operands) const {
+    if constexpr (std::is_same_v<typename Backend::value_type, bf16>)
+      if (is_fast<Backend>(shape)) return flash_mma{}.backward(backend, shape, slices, operands...);
+    attention_reference{}.backward(backend, shape, slices, operands...);
+  }
+
+ private:
+  template <class Backend>
+  [[nodiscard]] static bool is_fast(const attention_shape& shape) {
+    return std::is_same_v<typename Backend::value_type, bf16> && on_cuda::flash_supports(shape.head_dim);
+  }
+};
+
+}  // namespace lodestone
