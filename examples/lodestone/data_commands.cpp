@@ -21,6 +21,7 @@
 #include <lodestone/train/memory.hpp>
 #include <lodestone/train/recorders/format.hpp>
 
+#include "arithmetic.hpp"
 #include "commands.hpp"
 #include "data_parts.hpp"
 #include "program_parts.hpp"
@@ -67,10 +68,10 @@ const lodestone::micro_batch& largest(const lodestone::epoch_plan& plan, std::sp
   return *most;
 }
 
-template <class T>
+template <class Arithmetic>
 lodestone::train::need needs(const lodestone::model_config& config, const any_store& examples,
                              const lodestone::micro_batch& batch, const settings& s) {
-  using model = lodestone::llama<lodestone::host<T>, lodestone::blocked_attention>;
+  using model = lodestone::llama<typename Arithmetic::backend, typename Arithmetic::attention>;
   return lodestone::train::count_micro_batch<model>(
       config, lodestone::batching::assemble(examples, batch, lodestone::position::contiguous{}, 0, 0, 0),
       make_activations(s).table(config.layers));
@@ -169,10 +170,10 @@ int run_plan(const settings& s) {
   const lodestone::micro_batch& batch = largest(plans.front(), lengths);
   std::int64_t batch_tokens = 0;
   for (const std::int64_t example : batch.examples) batch_tokens += lengths[static_cast<std::size_t>(example)];
-  const lodestone::train::need need =
-      s.dtype == "f64" ? needs<double>(config, examples, batch, s) : needs<float>(config, examples, batch, s);
+  const lodestone::train::need need = with_arithmetic(
+      s, [&](auto arithmetic) { return needs<decltype(arithmetic)>(config, examples, batch, s); });
   const auto bytes = [](std::int64_t value) { return format_bytes(static_cast<double>(value)); };
-  out += "memory of one rank on this backend (" + s.dtype + ", activations " + s.activations + ")\n";
+  out += "memory of one rank on backend " + s.backend + " (" + arithmetic_of(s) + ", activations " + s.activations + ")\n";
   out += row("weights", bytes(need.weight_bytes));
   out += row("gradients and optimiser state", bytes(need.training_bytes));
   out += row("activations of " + format_count(batch_tokens) + " tokens", bytes(need.activation_bytes));

@@ -10,11 +10,15 @@
 #include <string_view>
 #include <vector>
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <unistd.h>
 
 #include <CLI/Version.hpp>
 #include <Eigen/Core>
 #include <nlohmann/json.hpp>
+#define PCRE2_CODE_UNIT_WIDTH 8  // pcre2.h gives no generic names without it
+#include <pcre2.h>
 #include <range/v3/version.hpp>
 #include <toml++/impl/version.h>
 #include <utf8proc.h>
@@ -36,6 +40,7 @@
 #include <lodestone/train/recorders/jsonl.hpp>
 #include <lodestone/version.hpp>
 
+#include "arithmetic.hpp"
 #include "commands.hpp"
 #include "data_parts.hpp"
 
@@ -352,7 +357,20 @@ int run_doctor(const settings&) {
   for (fs::directory_iterator entry("/proc/driver/nvidia/gpus", ignored), end; !ignored && entry != end;
        entry.increment(ignored))
     gpu = file_line((entry->path() / "information").c_str(), "Model");
-  out.row("GPU", gpu.empty() ? "none found" : gpu + " (this program computes on the processor)");
+#ifdef LODESTONE_WITH_CUDA
+  std::string use = "for backend cuda";
+  try {
+    const auto facts = lodestone::on_cuda::describe_device();
+    if (gpu.empty()) gpu = facts.name;
+    use += ", compute capability " + std::to_string(facts.major) + "." + std::to_string(facts.minor) + ", " +
+           format_bytes(static_cast<double>(facts.memory));
+  } catch (const lodestone::device_error& refused) {
+    use = refused.what();
+  }
+#else
+  const std::string use = "this program was built without the CUDA backend";
+#endif
+  out.row("GPU", (gpu.empty() ? "none found" : gpu) + " (" + use + ")");
   print(out.str());
   return success;
 }

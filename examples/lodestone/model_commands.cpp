@@ -5,17 +5,16 @@
 #include <string>
 #include <vector>
 
-#include <lodestone/attention/blocked.hpp>
 #include <lodestone/batching/assemble.hpp>
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
 #include <lodestone/generate/greedy.hpp>
-#include <lodestone/host/backend.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/position/contiguous.hpp>
 #include <lodestone/train/recorders/format.hpp>
 
+#include "arithmetic.hpp"
 #include "commands.hpp"
 #include "data_parts.hpp"
 #include "program_parts.hpp"
@@ -23,23 +22,24 @@
 namespace lodestone_cli {
 namespace {
 
-template <class T>
-using model = lodestone::llama<lodestone::host<T>, lodestone::blocked_attention>;
+template <class Arithmetic>
+using model = lodestone::llama<typename Arithmetic::backend, typename Arithmetic::attention>;
 
-template <class T>
-lodestone::parameters::replicated<lodestone::host<T>> load(const settings& s, const lodestone::model_config& config) {
+template <class Arithmetic>
+lodestone::parameters::replicated<typename Arithmetic::backend> load(const settings& s,
+                                                                     const lodestone::model_config& config) {
   lodestone::parameters::load_options options;
   options.use = lodestone::parameters::purpose::inference;
   options.config = config;
   options.threads = thread_count(s);
-  return lodestone::parameters::load<lodestone::host<T>>(s.model, {}, options);
+  return lodestone::parameters::load<typename Arithmetic::backend>(s.model, {}, options);
 }
 
 lodestone::model_config read_config(const settings& s) {
   return lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
 }
 
-template <class T>
+template <class Arithmetic>
 int score(const settings& s) {
   const lodestone::model_config config = read_config(s);
   const text_parts text(s, false);  // documents end as they are, without an end token
@@ -51,8 +51,8 @@ int score(const settings& s) {
     lodestone::thread_pool pool(thread_count(s));
     examples = load_examples(s.data, all, text, config.vocabulary, pool, "data");
   }
-  auto weights = load<T>(s, config);
-  model<T> llama(config, weights);
+  auto weights = load<Arithmetic>(s, config);
+  model<Arithmetic> llama(config, weights);
   for (std::int64_t i = 0; i < examples.size(); ++i) {
     const lodestone::token_batch batch =
         lodestone::batching::assemble(examples, {.examples = {i}}, lodestone::position::contiguous{}, 0, 0, 0);
@@ -80,7 +80,7 @@ std::size_t whole_characters(std::string_view text) {
   return end;
 }
 
-template <class T>
+template <class Arithmetic>
 int generate(const settings& s) {
   if (s.temperature != 0.0)
     throw lodestone::config_error("only greedy generation is there", "--temperature", "give --temperature 0");
@@ -104,8 +104,8 @@ int generate(const settings& s) {
   if (config.max_positions > 0 && static_cast<std::int64_t>(ids.size()) + s.max_new_tokens > config.max_positions)
     note("warning: " + std::to_string(ids.size()) + " prompt tokens and " + std::to_string(s.max_new_tokens) +
          " new ones pass the " + std::to_string(config.max_positions) + " positions that the model was trained for");
-  auto weights = load<T>(s, config);
-  model<T> llama(config, weights);
+  auto weights = load<Arithmetic>(s, config);
+  model<Arithmetic> llama(config, weights);
 
   // A token may be part of a character, and a tokenizer may drop a space at the start: the text is decoded with the
   // prompt, and what is new and whole is printed.
@@ -128,8 +128,12 @@ int generate(const settings& s) {
 
 }  // namespace
 
-int run_score(const settings& s) { return s.dtype == "f64" ? score<double>(s) : score<float>(s); }
+int run_score(const settings& s) {
+  return with_arithmetic(s, [&](auto arithmetic) { return score<decltype(arithmetic)>(s); });
+}
 
-int run_generate(const settings& s) { return s.dtype == "f64" ? generate<double>(s) : generate<float>(s); }
+int run_generate(const settings& s) {
+  return with_arithmetic(s, [&](auto arithmetic) { return generate<decltype(arithmetic)>(s); });
+}
 
 }  // namespace lodestone_cli

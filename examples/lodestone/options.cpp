@@ -185,7 +185,8 @@ class table {
     o.to_text = [&target, write_empty] { return target.empty() && !write_empty ? std::string() : toml_text(target); };
   }
 
-  void choice(std::string key, unsigned users, std::string& target, std::vector<std::string> names, std::string help) {
+  void choice(std::string key, unsigned users, std::string& target, const std::vector<std::string>& names,
+              std::string help) {
     std::string kind;
     for (const std::string& name : names) kind += (kind.empty() ? "" : "|") + name;
     option& o = add(std::move(key), users, kind, std::move(help));
@@ -287,8 +288,8 @@ class table {
     };
   }
 
-  void text_list(std::string key, unsigned users, std::vector<std::string>& target, std::vector<std::string> names,
-                 std::string help) {
+  void text_list(std::string key, unsigned users, std::vector<std::string>& target,
+                 const std::vector<std::string>& names, std::string help) {
     option& o = add(std::move(key), users, "NAME,NAME,...", std::move(help));
     o.is_list = true;
     const auto check_name = [names](const std::string& value, const std::string& where) {
@@ -507,7 +508,9 @@ void table::fill() {
   truth("rehearse", sft, s_.rehearse, "run the largest micro-batch once before the first step");
   choice("activations", trainers, s_.activations, {"keep-all", "keep-attention", "checkpoint"},
          "what is kept between forward and backward");
-  choice("dtype", plan | model_runners, s_.dtype, {"f32", "f64"}, "arithmetic of the host backend");
+  choice("backend", plan | model_runners, s_.backend, {"host", "cuda"}, "where the model is computed");
+  choice("dtype", plan | model_runners, s_.dtype, {"auto", "bf16", "f32", "f64"},
+         "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
   choice("export_model", sft, s_.export_model, {"last", "best"},
          "which weights become the model: those of the last step, or of the lowest held-out loss");
   choice("export_dtype", sft, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},

@@ -96,7 +96,8 @@ struct settings {
   std::int64_t position_bucket = 1024;
   bool rehearse = true;
   std::string activations = "checkpoint";
-  std::string dtype = "f32";
+  std::string backend = "host";
+  std::string dtype = "auto";
   std::string export_model = "last";
   std::string export_dtype = "same";
   std::int64_t threads = 0;

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -10,16 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include <lodestone/attention/blocked.hpp>
-#include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/dist/threads.hpp>
-#include <lodestone/host/backend.hpp>
-#include <lodestone/model/llama.hpp>
-#include <lodestone/position/contiguous.hpp>
-#include <lodestone/train/checkpoints.hpp>
 #include <lodestone/train/loop.hpp>
-#include <lodestone/train/program.hpp>
 #include <lodestone/train/recorders/format.hpp>
 #include <lodestone/train/recorders/html_recorder.hpp>
 #include <lodestone/train/recorders/jsonl.hpp>
@@ -31,6 +23,7 @@
 #include "commands.hpp"
 #include "data_parts.hpp"
 #include "program_parts.hpp"
+#include "sft_rank.hpp"
 
 namespace lodestone_cli {
 namespace {
@@ -100,83 +93,15 @@ lodestone::dtype export_type(const settings& s) {
   return types.size() == 1 ? *types.begin() : dtype::f32;  // mixed: nothing may be lost
 }
 
-lodestone::train::loop_options make_loop_options(const settings& s) {
-  lodestone::train::loop_options options;
-  fs::path model = s.model;
-  if (!model.has_filename()) model = model.parent_path();
-  options.title = "Fine-tuning of " + model.filename().string();
-  options.epochs = s.epochs;
-  options.max_steps = s.max_steps;
-  options.seed = static_cast<std::uint64_t>(s.seed);
-  options.evaluate_every = s.evaluate_every;
-  options.save_every = s.save_every;
-  options.position_bucket = s.position_bucket;
-  options.pack_capacity = capacity(s, s.batching);
-  options.rehearse = s.rehearse;
-  options.settings = to_pairs(s);
-  return options;
-}
+}  // namespace
 
-/// Puts the weights of the best checkpoint into the store.
-template <class Store>
-void take_best(Store& weights, const lodestone::run_folder& folder) {
-  const auto newest = lodestone::latest_training_state(folder.checkpoints());
-  if (!newest) return;
-  const lodestone::training_state last(*newest, lodestone::verification::sizes);
-  const auto step = std::stoll(last.metadata("progress.best_step"));
-  const fs::path best = lodestone::training_state_folder(folder.checkpoints(), step);
-  if (step == 0 || !fs::exists(best)) {
-    note("warning: no checkpoint was better than the start; the weights of the last step are written");
-    return;
-  }
-  static_cast<void>(lodestone::train::read_state(weights, lodestone::training_state(best)));
-  note("the model is that of step " + lodestone::format_count(step) + ", which had the lowest held-out loss");
-}
-
-/// One rank of a run. Returns the outcome, the same on every rank.
-template <class T>
-lodestone::run_finished train_rank(const settings& s, const lodestone::model_config& config, const any_store& examples,
-                                   const any_store& held_out, const lodestone::run_folder& folder,
-                                   const std::optional<fs::path>& checkpoint, lodestone::recorder_list& recorders,
-                                   const lodestone::stop_signals& signals,
-                                   const std::shared_ptr<lodestone::thread_pool>& pool,
-                                   lodestone::dist::threads::communicator& group) {
-  using backend = lodestone::host<T>;
-  namespace parameters = lodestone::parameters;
-  parameters::replicated<backend> weights(config, std::make_unique<backend>(pool), parameters::purpose::training,
-                                          lodestone::dist::any_communicator(group));
-  lodestone::train::progress at;
-  if (checkpoint)
-    at = lodestone::train::read_state(weights, lodestone::training_state(*checkpoint));
-  else
-    parameters::load_weights(weights, lodestone::tensor_source(s.model));
-  auto program = lodestone::program{
-      lodestone::llama<backend, lodestone::blocked_attention>{config, weights},
-      make_loss(s),
-      make_batching(s, s.batching),
-      lodestone::position::contiguous{},
-      make_activations(s),
-      make_optimizer(s),
-      group};
-  program.set_assemble_options(make_assemble_options(s));
-  const std::int64_t keep = s.keep_last == 0 ? std::numeric_limits<std::int64_t>::max() : s.keep_last;
-  lodestone::train::checkpoints saver(weights, folder.checkpoints(), lodestone::dist::any_communicator(group), keep,
-                                      s.keep_best, {{"settings", to_toml(s)}});
-  const auto stop = [&] { return signals.requested(); };
-  lodestone::run_finished done = lodestone::train::run(program, examples, held_out, make_loop_options(s),
-                                                             recorders, saver, stop, at);
-  if (done.outcome != lodestone::run_outcome::completed || group.rank() != 0) return done;
-  if (s.export_model == "best") take_best(weights, folder);
-  parameters::save_folder(weights, folder.model(), s.model,
-                          {.type = export_type(s), .existing = lodestone::existing_folder::replace});
-  return done;
-}
-
-template <class T>
-int sft(const settings& s) {
+int run_sft(const settings& s) {
+  static_cast<void>(arithmetic_of(s));  // faults in the settings show before the data are read
+  if (s.backend == "cuda" && s.ranks > 1)
+    throw lodestone::config_error("ranks that share a GPU would wait for each other", "ranks", "use one rank");
   const lodestone::model_config config =
       lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
-  static_cast<void>(make_optimizer(s));  // faults in the settings show before the data are read
+  static_cast<void>(make_optimizer(s));
   const auto pool = std::make_shared<lodestone::thread_pool>(thread_count(s));
   any_store examples, held_out;
   std::vector<std::string> warnings;
@@ -205,8 +130,8 @@ int sft(const settings& s) {
   lodestone::run_finished done;
   try {
     lodestone::dist::threads::run(static_cast<int>(s.ranks), [&](lodestone::dist::threads::communicator& group) {
-      const lodestone::run_finished own = train_rank<T>(s, config, examples, held_out, folder, checkpoint, recorders,
-                                                        signals, pool, group);
+      const sft_job job{s, config, examples, held_out, folder, checkpoint, recorders, signals, pool, export_type(s)};
+      const lodestone::run_finished own = s.backend == "cuda" ? train_on_device(job, group) : train_on_host(job, group);
       if (group.rank() == 0) done = own;
     });
   } catch (const std::exception& failed) {
@@ -224,9 +149,5 @@ int sft(const settings& s) {
   print(folder.model().string() + "\n");
   return success;
 }
-
-}  // namespace
-
-int run_sft(const settings& s) { return s.dtype == "f64" ? sft<double>(s) : sft<float>(s); }
 
 }  // namespace lodestone_cli
