@@ -15,12 +15,12 @@ struct local_attention {
   blocked_attention within{};
 
   template <class Backend, class... Tensors>
-  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Tensors... tensors) const {
-    within.forward(backend, shape, narrowed(slices), tensors...);
+  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Tensors... rest) const {
+    within.forward(backend, shape, narrowed(slices), rest...);
   }
   template <class Backend, class... Tensors>
-  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Tensors... tensors) const {
-    within.backward(backend, shape, narrowed(slices), tensors...);
+  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Tensors... rest) const {
+    within.backward(backend, shape, narrowed(slices), rest...);
   }
 
  private:

@@ -5,7 +5,7 @@
 
 #include <lodestone/train/recorder.hpp>
 
-// Warns when the loss has not fallen for `patience` steps (the mean of the last `patience` against the best mean so far).
+// Warns when the loss has not fallen for `patience` steps (mean of the last `patience` against the best mean so far).
 class plateau_recorder {
  public:
   explicit plateau_recorder(std::size_t patience) : patience_(patience) {}
@@ -40,7 +40,7 @@ int main() {
   lodestone::recorders all(plateau_recorder(10), plateau_recorder(40));
   all.record(lodestone::run_started{.title = "a run", .steps = 120});  // neither part hears this one
   for (std::int64_t step = 1; step <= 120; ++step)
-    all.record(lodestone::step_record{.step = step, .steps = 120, .loss = 2.0 + 3.0 * std::exp(-0.1 * std::fmin(step, 60))});
+    all.record(lodestone::step_record{.step = step, .steps = 120, .loss = 2 + 3 * std::exp(-std::fmin(step, 60) / 10)});
 
   const int quick = all.get<0>().warnings();
   const int slow = all.get<1>().warnings();

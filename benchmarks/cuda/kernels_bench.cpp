@@ -2,8 +2,8 @@
 //
 //     kernels_bench
 //
-// Sizes are those of a 1B Llama (E 2048, F 8192, 32 heads of 64) with 32,768 tokens. Bytes count every operand once. The
-// copy is cudaMemcpyAsync from device to device, 1 GiB, bytes read plus bytes written.
+// Sizes are those of a 1B Llama (E 2048, F 8192, 32 heads of 64) with 32,768 tokens. Bytes count every operand once.
+// The copy is cudaMemcpyAsync from device to device, 1 GiB, bytes read plus bytes written.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -116,7 +116,8 @@ int main() {
     device<float> gradient = random_matrix<float>(gpu, V, E, 11);
     const auto list = gpu.upload(std::span<const std::int32_t>{ids});
     report("embed", 2 * 2 * T * E, [&] { gpu.embed(list, const_view(table.view()), y.view()); });
-    report("embed_gradient, with sort", 2 * T * E, [&] { gpu.embed_gradient(list, const_view(y.view()), gradient.view()); });
+    report("embed_gradient, with sort", 2 * T * E,
+           [&] { gpu.embed_gradient(list, const_view(y.view()), gradient.view()); });
   }
   {
     device<bf16> gate_up = random_matrix<bf16>(gpu, T, 2 * F, 1), out = random_matrix<bf16>(gpu, T, F, 2);
@@ -125,8 +126,10 @@ int main() {
            [&] { gpu.swiglu_gradient(const_view(gate_up.view()), const_view(out.view()), gate_up.view()); });
   }
   {
-    device<float> w = random_matrix<float>(gpu, 1 << 14, 1 << 14, 1), m = random_matrix<float>(gpu, 1 << 14, 1 << 14, 2),
-                  v = random_matrix<float>(gpu, 1 << 14, 1 << 14, 3), g = random_matrix<float>(gpu, 1 << 14, 1 << 14, 4);
+    device<float> w = random_matrix<float>(gpu, 1 << 14, 1 << 14, 1),
+                  m = random_matrix<float>(gpu, 1 << 14, 1 << 14, 2),
+                  v = random_matrix<float>(gpu, 1 << 14, 1 << 14, 3),
+                  g = random_matrix<float>(gpu, 1 << 14, 1 << 14, 4);
     gpu.fill(v.view(), 1.0F);
     const optim::adamw settings{.learning_rate = 1e-6};
     const optim::adamw_step step = settings.step(1, 10, {"w", 2});

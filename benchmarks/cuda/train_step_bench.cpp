@@ -1,9 +1,11 @@
 // Full fine-tuning steps of Llama-3.2-1B's shapes with random weights on one GPU, in tokens/s.
 //
-//     train_step_bench [--tokens N] [--layers N] [--packs] [--activations keep-attention|checkpoint|keep-all] [--steps N]
+//     train_step_bench [--tokens N] [--layers N] [--steps N] [--packs]
+//                      [--activations keep-attention|checkpoint|keep-all]
 //
-// One document of N tokens, or with --packs documents of 512 to 16k tokens, N in all; every token scored, AdamW, bf16 with
-// float master weights. Prints the median step and the peak of the arena. benchmarks/peers/full_step.py is the peer.
+// One document of N tokens, or with --packs documents of 512 to 16k tokens, N in all; every token scored, AdamW, bf16
+// with float master weights. Prints the median step and the peak of the arena, and for
+// the peer, benchmarks/peers/full_step.py, the lengths of the documents.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -98,7 +100,8 @@ int main(int argc, char** argv) {
   std::vector<float> elements;
   for (const stored_tensor& tensor : stored_tensors(weights)) {
     elements.resize(static_cast<std::size_t>(tensor.count));
-    for (std::size_t i = 0; i < elements.size(); ++i) elements[i] = pool[(i + static_cast<std::size_t>(tensor.offset)) % pool.size()];
+    for (std::size_t i = 0; i < elements.size(); ++i)
+      elements[i] = pool[(i + static_cast<std::size_t>(tensor.offset)) % pool.size()];
     if (tensor.shape.size() == 1) std::ranges::fill(elements, 1.0F);
     weights.set_weights(tensor, elements);
   }
@@ -136,7 +139,10 @@ int main(int argc, char** argv) {
   }
   std::ranges::sort(times);
   const double median = times[times.size() / 2];
-  std::printf("documents %lld, loss %.4f, step %.1f ms, %.0f tokens/s\n", static_cast<long long>(data.size()), loss,
+  std::printf("--lengths ");
+  for (std::int64_t i = 0; i < data.size(); ++i)
+    std::printf("%s%lld", i == 0 ? "" : ",", static_cast<long long>(data.length(i)));
+  std::printf("\ndocuments %lld, loss %.4f, step %.1f ms, %.0f tokens/s\n", static_cast<long long>(data.size()), loss,
               1e3 * median, static_cast<double>(tokens) / median);
   std::printf("weights %.2f, training %.2f, activations %.2f GiB; %.0f TFLOP/s of products, %.0f of attention\n",
               static_cast<double>(need.weight_bytes) / (1 << 30), static_cast<double>(need.training_bytes) / (1 << 30),

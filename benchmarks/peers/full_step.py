@@ -1,14 +1,12 @@
 """The peer of train_step_bench: full fine-tuning steps of Llama-3.2-1B's shapes with random weights in transformers.
 
-    python3 full_step.py [--tokens N] [--layers N] [--packs] [--steps N] [--backend cudnn|flash]
+    python3 full_step.py [--tokens N | --lengths N,N,...] [--layers N] [--steps N] [--backend cudnn|flash]
 
 bf16 weights with float master weights (a copy that torch's fused AdamW updates and that is written back), gradients in
 bf16 as autograd makes them, whole-layer checkpointing, the loss in chunks of 4,096 rows that recompute their logits. One
-document uses scaled_dot_product_attention; with --packs documents share one row of tokens, attended by varlen_attn.
+document uses scaled_dot_product_attention; with --lengths documents share one row of tokens, attended by varlen_attn.
 """
 import argparse
-import math
-import random
 import statistics
 import time
 
@@ -23,7 +21,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--tokens", type=int, default=32768)
 parser.add_argument("--layers", type=int, default=16)
 parser.add_argument("--steps", type=int, default=5)
-parser.add_argument("--packs", action="store_true")
+parser.add_argument("--lengths", default="")
 parser.add_argument("--backend", default="cudnn")
 args = parser.parse_args()
 
@@ -31,14 +29,8 @@ torch.manual_seed(1)
 config = LlamaConfig(hidden_size=2048, intermediate_size=8192, num_hidden_layers=args.layers, num_attention_heads=32,
                      num_key_value_heads=8, head_dim=64, vocab_size=128256, tie_word_embeddings=True,
                      max_position_embeddings=131072, rope_theta=5e5, rms_norm_eps=1e-5, use_cache=False)
-lengths = [args.tokens]
-if args.packs:
-    random.seed(1)
-    lengths, left = [], args.tokens
-    while left > 1:
-        lengths.append(min(left, int(512 * 32 ** random.random())))
-        left -= lengths[-1]
-    args.tokens = sum(lengths)
+lengths = [int(n) for n in args.lengths.split(",")] if args.lengths else [args.tokens]
+args.tokens = sum(lengths)
 bounds = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32, device="cuda")
 
 
@@ -54,10 +46,10 @@ def varlen(module, query, key, value, attention_mask=None, scaling=None, **_):
     return out[None], None
 
 
-if args.packs:
+if args.lengths:
     ALL_ATTENTION_FUNCTIONS.register("varlen", varlen)
 with torch.device("cuda"):
-    model = LlamaForCausalLM._from_config(config, attn_implementation="varlen" if args.packs else "sdpa",
+    model = LlamaForCausalLM._from_config(config, attn_implementation="varlen" if args.lengths else "sdpa",
                                           dtype=torch.bfloat16)
 model.train()
 model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -106,5 +98,5 @@ for i in range(args.steps + 2):
         times.append(time.perf_counter() - begin)
 median = statistics.median(times)
 print(f"{torch.cuda.get_device_name()}, transformers, {args.tokens} tokens in {len(lengths)} documents, "
-      f"{'varlen_attn' if args.packs else args.backend}: loss {loss:.4f}, step {1e3 * median:.1f} ms, "
+      f"{'varlen_attn' if args.lengths else args.backend}: loss {loss:.4f}, step {1e3 * median:.1f} ms, "
       f"{args.tokens / median:.0f} tokens/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")

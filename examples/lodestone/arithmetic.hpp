@@ -39,8 +39,8 @@ struct on_device {
 };
 #endif
 
-/// The element type that the settings ask for: "f32", "f64" or "bf16". Throws config_error for one that the backend does
-/// not compute in, and for a backend that this program was built without.
+/// The element type that the settings ask for: "f32", "f64" or "bf16". Throws config_error for one that the backend
+/// does not compute in, and for a backend that this program was built without.
 [[nodiscard]] inline std::string arithmetic_of(const settings& s) {
   if (s.backend == "cuda") {
 #ifdef LODESTONE_WITH_CUDA

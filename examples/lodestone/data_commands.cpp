@@ -173,7 +173,8 @@ int run_plan(const settings& s) {
   const lodestone::train::need need = with_arithmetic(
       s, [&](auto arithmetic) { return needs<decltype(arithmetic)>(config, examples, batch, s); });
   const auto bytes = [](std::int64_t value) { return format_bytes(static_cast<double>(value)); };
-  out += "memory of one rank on backend " + s.backend + " (" + arithmetic_of(s) + ", activations " + s.activations + ")\n";
+  out +=
+      "memory of one rank on backend " + s.backend + " (" + arithmetic_of(s) + ", activations " + s.activations + ")\n";
   out += row("weights", bytes(need.weight_bytes));
   out += row("gradients and optimiser state", bytes(need.training_bytes));
   out += row("activations of " + format_count(batch_tokens) + " tokens", bytes(need.activation_bytes));

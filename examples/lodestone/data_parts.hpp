@@ -110,8 +110,8 @@ class text_parts {
 [[nodiscard]] bool is_token_store(const std::filesystem::path& name);
 
 /// The examples of `sources`: stores are mapped, other files are encoded on `pool`; counts and weights choose among
-/// them. What was read goes to standard error, and so do warnings unless `summary` takes them. Throws data_error when no
-/// example is left, config_error when a store belongs to another tokenizer.
+/// them. What was read goes to standard error, and so do warnings unless `summary` takes them. Throws data_error when
+/// no example is left, config_error when a store belongs to another tokenizer.
 [[nodiscard]] any_store load_examples(const std::vector<data_source>& sources, const settings& s,
                                       const text_parts& text, std::int64_t model_vocabulary,
                                       lodestone::thread_pool& pool, std::string_view what,

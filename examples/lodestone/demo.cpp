@@ -1,6 +1,7 @@
 // LongAlign on a small pretrained model and real long documents. TinyStories-656K never saw more than 512 tokens; here
-// it learns from State of the Union speeches: (a) a larger RoPE base, (b) continual training on packs of plain text, (c)
-// questions over excerpts, packed with loss weighting. Each stage is measured on speeches that are never trained on.
+// it learns from State of the Union speeches: (a) a larger RoPE base, (b) continual training on packs of plain text,
+// (c) questions over excerpts, packed with loss weighting. Each stage is measured on speeches that are never trained
+// on.
 
 #include <algorithm>
 #include <chrono>

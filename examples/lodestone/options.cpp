@@ -752,7 +752,8 @@ void check(command what, const settings& s) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");
     if (s.export_model == "best" && (s.held_out.empty() || !s.keep_best))
-      throw config_error("the best model needs held_out data and keep_best", "export_model", "add them, or export the last");
+      throw config_error("the best model needs held_out data and keep_best", "export_model",
+                         "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
   if (what == command::generate && s.temperature < 0.0) throw config_error("must not be negative", "temperature");

@@ -1,5 +1,5 @@
-// Every kernel and launcher of the CUDA backend, for nvcc alone: include this in a .cu to instantiate launchers for types
-// or policies of your own.
+// Every kernel and launcher of the CUDA backend, for nvcc alone: include this in a .cu to instantiate launchers for
+// types or policies of your own.
 #pragma once
 
 #include <lodestone/cuda/attention_reference.cuh>

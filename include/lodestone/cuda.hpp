@@ -1,5 +1,5 @@
-// The CUDA backend as a program compiled by g++ sees it: link lodestone::cuda, and lodestone::kernels or kernels of your
-// own instantiated from lodestone/cuda.cuh.
+// The CUDA backend as a program compiled by g++ sees it: link lodestone::cuda, and lodestone::kernels or kernels of
+// your own instantiated from lodestone/cuda.cuh.
 #pragma once
 
 #include <lodestone/cuda/attention_reference.hpp>

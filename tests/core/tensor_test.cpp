@@ -148,7 +148,8 @@ BOOST_AUTO_TEST_CASE(errors_say_where_what_and_what_to_do) {
 }
 
 BOOST_AUTO_TEST_CASE(messages_hold_nothing_that_a_terminal_should_not_see) {
-  const std::string raw = std::string("a\xC3\xA4\xE4\xBD\xA0 \x1B[31m \xFF \xED\xA0\x80 \xC0\x80 tab\t") + '\0' + "\x7F end";
+  const std::string raw =
+      std::string("a\xC3\xA4\xE4\xBD\xA0 \x1B[31m \xFF \xED\xA0\x80 \xC0\x80 tab\t") + '\0' + "\x7F end";
   const data_error failure(raw, "d\x01.jsonl:3");
   BOOST_TEST(failure.what() == std::string("d\\x01.jsonl:3: a\xC3\xA4\xE4\xBD\xA0 \\x1b[31m \\xff \\xed\\xa0\\x80 "
                                            "\\xc0\\x80 tab\t\\x00\\x7f end"));

@@ -99,7 +99,8 @@ inline lodestone::token_batch small_batch(const std::vector<std::int64_t>& lengt
       batch.positions.push_back(static_cast<std::int32_t>(i));
       batch.lengths.push_back(length);
       if (random.uniform() < scored_share || (i == 0 && length == 1))
-        batch.scored.push_back({begin + i, static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocabulary))),
+        batch.scored.push_back({begin + i,
+                                static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocabulary))),
                                 static_cast<std::int32_t>(batch.sequences.size()), 0.5 + random.uniform()});
     }
     own.scored_end = static_cast<std::int64_t>(batch.scored.size());

@@ -47,7 +47,8 @@ struct activation_table {
                          std::to_string(count) + " layers", "activations");
     for (const row& r : layers)
       if (r[static_cast<std::size_t>(activation::input)] == residence::recompute)
-        throw config_error("a layer's input cannot be recomputed", "activations", "keep activation::input in every row");
+        throw config_error("a layer's input cannot be recomputed", "activations",
+                           "keep activation::input in every row");
   }
 
   friend bool operator==(const activation_table&, const activation_table&) = default;

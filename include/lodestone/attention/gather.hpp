@@ -10,7 +10,8 @@
 namespace lodestone {
 
 /// The mask of `slices` restricted to the query rows `rows` (ascending, unique), which become rows 0 .. rows.size() of
-/// a gathered Q; keys stay where they are. Each run of neighbouring rows inside a slice is one slice aligned at its end.
+/// a gathered Q; keys stay where they are. Each run of neighbouring rows inside a slice is one slice aligned at its
+/// end.
 [[nodiscard]] std::vector<slice> gather_slices(std::span<const slice> slices, std::span<const std::int64_t> rows);
 
 }  // namespace lodestone

@@ -68,7 +68,8 @@ struct reference_attention {
             query_sum[static_cast<std::size_t>(d)] += ds * static_cast<double>(k(j.row, kv_at + d));
           }
         }
-        for (std::int64_t d = 0; d < size; ++d) dq(row, at + d) = static_cast<T>(query_sum[static_cast<std::size_t>(d)]);
+        for (std::int64_t d = 0; d < size; ++d)
+          dq(row, at + d) = static_cast<T>(query_sum[static_cast<std::size_t>(d)]);
       }
     for (std::int64_t row = 0; row < k.size(0); ++row)
       for (std::int64_t j = 0; j < k.size(1); ++j) {
@@ -92,7 +93,8 @@ struct reference_attention {
       for (std::int64_t j = s.first_key(row); j < s.last_key(row); ++j) {
         const T* from = k.row(j) + head / shape.group() * shape.head_dim;
         double score = 0;
-        for (std::int64_t d = 0; d < shape.head_dim; ++d) score += static_cast<double>(q[d]) * static_cast<double>(from[d]);
+        for (std::int64_t d = 0; d < shape.head_dim; ++d)
+          score += static_cast<double>(q[d]) * static_cast<double>(from[d]);
         keys.push_back({j, score * shape.scale});
       }
     }

@@ -43,7 +43,8 @@ struct slice {
   friend constexpr bool operator==(const slice&, const slice&) = default;
 };
 
-/// Number of (query, key) pairs of a slice: its cost in attention, up to 4 D H floating-point operations a pair forward.
+/// Number of (query, key) pairs of a slice: its cost in attention, up to 4 D H floating-point operations a pair
+/// forward.
 [[nodiscard]] constexpr std::int64_t pairs(const slice& s) {
   if (s.kind == slice_kind::full) return s.queries() * s.keys();
   const std::int64_t rows = std::min(s.queries(), s.keys());  // earlier rows see nothing

@@ -131,8 +131,8 @@ class block {
 };
 
 /// Hands out blocks of one reserved range. What does not fit the reservation is allocated on its own (and counted), so
-/// that code without a prepared arena still works; a prepared program never does that inside a step. Where allocating is
-/// slow, as the Space says by `keeps_blocks`, such blocks are kept and given out again for the same size.
+/// that code without a prepared arena still works; a prepared program never does that inside a step. Where allocating
+/// is slow, as the Space says by `keeps_blocks`, such blocks are kept and given out again for the same size.
 ///
 /// Not thread-safe: an arena belongs to the thread that drives its backend. It must outlive its blocks and stay in
 /// place, hence neither copied nor moved.

@@ -11,7 +11,8 @@ namespace lodestone {
 
 namespace detail {
 
-/// Bytes of the UTF-8 character at the front of `text`; 0 when there is none. Overlong forms and surrogates count as none.
+/// Bytes of the UTF-8 character at the front of `text`; 0 when there is none. Overlong forms and surrogates count as
+/// none.
 [[nodiscard]] constexpr std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
@@ -100,7 +101,8 @@ class numeric_error : public error {
   using error::error;
 };
 
-/// Throws format_error when JSON text holds a zero byte: parsers take it for the end and would silently ignore the rest.
+/// Throws format_error when JSON text holds a zero byte: parsers take it for the end and would silently ignore the
+/// rest.
 inline void refuse_zero_byte(std::string_view text, std::string_view where) {
   if (const std::size_t at = text.find('\0'); at != std::string_view::npos)
     throw format_error("a zero byte at offset " + std::to_string(at) + ", which JSON cannot hold", where,

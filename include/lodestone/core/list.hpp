@@ -9,8 +9,8 @@
 
 namespace lodestone {
 
-/// What `upload` of a backend with memory of its own returns: token ids, row indices, offsets. Operations read the device
-/// copy and check the host copy, so that a wrong index is an exception and not a fault on the device.
+/// What `upload` of a backend with memory of its own returns: token ids, row indices, offsets. Operations read the
+/// device copy and check the host copy, so that a wrong index is an exception and not a fault on the device.
 template <class T, class Space>
 struct backend_list {
   block<T, 1, Space> device;  ///< [n]

@@ -1,5 +1,5 @@
-// Attention over slices on the GPU by plain loops in float: any head dimension up to 512 and any list of slices. It serves
-// small models and is what faster policies are compared with.
+// Attention over slices on the GPU by plain loops in float: any head dimension up to 512 and any list of slices. It
+// serves small models and is what faster policies are compared with.
 #pragma once
 
 #include <cstdint>

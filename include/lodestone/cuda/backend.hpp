@@ -24,14 +24,14 @@
 
 namespace lodestone {
 
-/// Operations on the memory of one GPU, with the contracts of the host backend (host/backend.hpp). T is bf16 (products on
-/// tensor cores) or float (the check on the device, without TF32); sums, statistics, tables, gradients of parameters and
-/// optimiser states are float.
+/// Operations on the memory of one GPU, with the contracts of the host backend (host/backend.hpp). T is bf16 (products
+/// on tensor cores) or float (the check on the device, without TF32); sums, statistics, tables, gradients of parameters
+/// and optimiser states are float.
 ///
-/// Operations are put on one lane, in order, and return before they are done; what returns numbers to the host waits for
-/// them. Blocks of the arena are reused in the order of the lane. Shapes and indices are checked before each launch and
-/// throw shape_error; a failure of the device throws device_error. The bits of every result depend on the input and the
-/// device alone. One thread at a time may call into one backend object.
+/// Operations are put on one lane, in order, and return before they are done; what returns numbers to the host waits
+/// for them. Blocks of the arena are reused in the order of the lane. Shapes and indices are checked before each launch
+/// and throw shape_error; a failure of the device throws device_error. The bits of every result depend on the input and
+/// the device alone. One thread at a time may call into one backend object.
 template <class T>
 class cuda {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, bf16>, "the CUDA backend computes in bf16 or float");
@@ -69,8 +69,9 @@ class cuda {
   /// A list of the host on the device.
   template <class U>
   [[nodiscard]] backend_list<U, device_memory> upload(std::span<const U> values) {
-    backend_list<U, device_memory> list{memory_.template allocate<U>(extents<1>{{static_cast<std::int64_t>(values.size())}}),
-                                        std::vector<U>(values.begin(), values.end())};
+    backend_list<U, device_memory> list{
+        memory_.template allocate<U>(extents<1>{{static_cast<std::int64_t>(values.size())}}),
+        std::vector<U>(values.begin(), values.end())};
     from_host(values, list.device.view());
     return list;
   }
@@ -85,9 +86,10 @@ class cuda {
       on_cuda::check(cudaMemcpyAsync(result.data(), view.data(), static_cast<std::size_t>(view.count()) * sizeof(U),
                                      cudaMemcpyDeviceToHost, lane()), "copy to the host");
     else
-      on_cuda::check(cudaMemcpy2DAsync(result.data(), width, view.data(), static_cast<std::size_t>(view.stride()) * sizeof(U),
-                                       width, static_cast<std::size_t>(view.size(0)), cudaMemcpyDeviceToHost, lane()),
-                     "copy to the host");
+      on_cuda::check(
+          cudaMemcpy2DAsync(result.data(), width, view.data(), static_cast<std::size_t>(view.stride()) * sizeof(U),
+                            width, static_cast<std::size_t>(view.size(0)), cudaMemcpyDeviceToHost, lane()),
+          "copy to the host");
     synchronize();
     return result;
   }
@@ -95,8 +97,8 @@ class cuda {
   /// Fills a flat view with elements that lie on the host.
   template <class U>
   void from_host(std::span<const U> values, vector<U> view) const {
-    require(static_cast<std::int64_t>(values.size()) == view.size(0) && view.is_contiguous(), "from_host", "equal sizes",
-            view);
+    require(static_cast<std::int64_t>(values.size()) == view.size(0) && view.is_contiguous(), "from_host",
+            "equal sizes", view);
     if (values.empty()) return;
     // Of pageable memory: the call returns when the values have been read.
     on_cuda::check(cudaMemcpyAsync(view.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice, lane()),
@@ -132,8 +134,9 @@ class cuda {
                        matrix<const T> q, matrix<const T> k, matrix<const T> v, matrix<const T> o,
                        vector<const float> lse, matrix<const T> d_o, matrix<T> dq, matrix<T> dk, matrix<T> dv) {
     require(q.size(1) == shape.heads * shape.head_dim && k.size(1) == shape.kv_heads * shape.head_dim &&
-                k.shape() == v.shape() && o.shape() == q.shape() && d_o.shape() == q.shape() && dq.shape() == q.shape() &&
-                dk.shape() == k.shape() && dv.shape() == k.shape() && lse.size(0) == q.size(0) * shape.heads,
+                k.shape() == v.shape() && o.shape() == q.shape() && d_o.shape() == q.shape() &&
+                dq.shape() == q.shape() && dk.shape() == k.shape() && dv.shape() == k.shape() &&
+                lse.size(0) == q.size(0) * shape.heads,
             "attention", "q, o, d_o, dq[Tq,H*D], k, v, dk, dv[Tk,K*D], lse[Tq*H]", q, k, v, o, d_o, dq, dk, dv, lse);
     policy.backward(*this, shape, slices, q, k, v, o, lse, d_o, dq, dk, dv);
   }
@@ -160,7 +163,8 @@ class cuda {
       return;
     }
     parts_.products.template run<T, float>(parts_.lane, on_cuda::product::tn, dy.size(0), dw.size(0), dw.size(1),
-                                           {dy.data(), dy.stride()}, {x.data(), x.stride()}, dw.data(), dw.stride(), beta);
+                                           {dy.data(), dy.stride()}, {x.data(), x.stride()}, dw.data(), dw.stride(),
+                                           beta);
   }
   void add_bias(matrix<T> y, vector<const T> bias) {
     require(bias.size(0) == y.size(1) && bias.is_contiguous(), "add_bias", "y[M,N], bias[N]", y, bias);
@@ -172,8 +176,8 @@ class cuda {
   }
 
   void embed(const tokens& ids, matrix<const T> table, matrix<T> out) {
-    require(out.size(0) == ids.size() && out.size(1) == table.size(1), "embed", "tokens[T], table[V,E], out[T,E]", table,
-            out);
+    require(out.size(0) == ids.size() && out.size(1) == table.size(1), "embed", "tokens[T], table[V,E], out[T,E]",
+            table, out);
     check_tokens(ids, table.size(0), "embed");
     on_cuda::embed<T>(lane(), ids.data(), table, out);
   }
@@ -187,14 +191,16 @@ class cuda {
     const auto order = lists.begin();
     const auto starts = order + ids.size();
     std::iota(order, starts, 0);
-    std::ranges::stable_sort(order, starts, {}, [&](std::int32_t row) { return ids.values[static_cast<std::size_t>(row)]; });
+    std::ranges::stable_sort(order, starts, {},
+                             [&](std::int32_t row) { return ids.values[static_cast<std::size_t>(row)]; });
     const auto token = [&](std::int64_t k) { return ids.values[static_cast<std::size_t>(order[k])]; };
     std::int64_t groups = 0;
     for (std::int64_t k = 0; k < ids.size(); ++k)
       if (k == 0 || token(k) != token(k - 1)) starts[groups++] = static_cast<std::int32_t>(k);
     starts[groups] = static_cast<std::int32_t>(ids.size());
     const auto on_device = upload(std::span<const std::int32_t>{lists});
-    on_cuda::embed_gradient<T>(lane(), ids.data(), on_device.data(), on_device.data() + ids.size(), groups, dout, dtable);
+    on_cuda::embed_gradient<T>(lane(), ids.data(), on_device.data(), on_device.data() + ids.size(), groups, dout,
+                               dtable);
   }
 
   void rmsnorm(matrix<const T> x, vector<const T> weight, float epsilon, matrix<T> y, vector<float> rstd) {
@@ -212,8 +218,8 @@ class cuda {
   }
   void rope(matrix<T> x, std::int64_t head_dim, matrix<const float> cosine, matrix<const float> sine, bool interleaved,
             bool inverse) {
-    require(head_dim > 0 && x.size(1) % head_dim == 0 && 2 * cosine.size(1) <= head_dim && cosine.size(0) == x.size(0) &&
-                sine.shape() == cosine.shape(),
+    require(head_dim > 0 && x.size(1) % head_dim == 0 && 2 * cosine.size(1) <= head_dim &&
+                cosine.size(0) == x.size(0) && sine.shape() == cosine.shape(),
             "rope", "x[T,heads*D], cosine[T,R/2], sine[T,R/2] with R <= D", x, cosine, sine);
     on_cuda::rope<T>(lane(), x, head_dim, cosine, sine, interleaved, inverse);
   }
@@ -224,8 +230,9 @@ class cuda {
     on_cuda::swiglu<T>(lane(), gate_up, out);
   }
   void swiglu_gradient(matrix<const T> gate_up, matrix<const T> dout, matrix<T> dgate_up) {
-    require(gate_up.size(0) == dout.size(0) && gate_up.size(1) == 2 * dout.size(1) && dgate_up.shape() == gate_up.shape(),
-            "swiglu_gradient", "gate_up[T,2F], dout[T,F], dgate_up[T,2F]", gate_up, dout, dgate_up);
+    require(
+        gate_up.size(0) == dout.size(0) && gate_up.size(1) == 2 * dout.size(1) && dgate_up.shape() == gate_up.shape(),
+        "swiglu_gradient", "gate_up[T,2F], dout[T,F], dgate_up[T,2F]", gate_up, dout, dgate_up);
     on_cuda::swiglu_gradient<T>(lane(), gate_up, dout, dgate_up);
   }
   void add(matrix<const T> x, matrix<T> y) {
@@ -251,9 +258,10 @@ class cuda {
     on_cuda::label_log_probs<float>(lane(), logits, offsets.data(), labels.data(), range.first, lse,
                                     result.view().data());
     if (range.count == 0) return;
-    on_cuda::check(cudaMemcpyAsync(log_probs.data() + range.first, result.view().data(),
-                                   static_cast<std::size_t>(range.count) * sizeof(double), cudaMemcpyDeviceToHost, lane()),
-                   "copy to the host");
+    on_cuda::check(
+        cudaMemcpyAsync(log_probs.data() + range.first, result.view().data(),
+                        static_cast<std::size_t>(range.count) * sizeof(double), cudaMemcpyDeviceToHost, lane()),
+        "copy to the host");
     synchronize();
   }
   void label_gradient(matrix<const float> logits, vector<const float> lse, const indices& offsets, const tokens& labels,
@@ -267,8 +275,8 @@ class cuda {
                                d_logits);
   }
 
-  void adamw(vector<float> weights, vector<float> first_moment, vector<float> second_moment, vector<const float> gradient,
-             const optim::adamw_step& step) {
+  void adamw(vector<float> weights, vector<float> first_moment, vector<float> second_moment,
+             vector<const float> gradient, const optim::adamw_step& step) {
     require(first_moment.shape() == weights.shape() && second_moment.shape() == weights.shape() &&
                 gradient.shape() == weights.shape() && weights.is_contiguous() && first_moment.is_contiguous() &&
                 second_moment.is_contiguous() && gradient.is_contiguous(),
@@ -339,7 +347,8 @@ class cuda {
     ((got.append(got.empty() ? "got " : ", ").append(to_string(views.shape()))), ...);
     throw shape_error(got, operation, std::string("it needs ").append(expected));
   }
-  static void check_norm(matrix<const T> x, vector<const T> weight, vector<const float> rstd, std::string_view operation) {
+  static void check_norm(matrix<const T> x, vector<const T> weight, vector<const float> rstd,
+                         std::string_view operation) {
     const std::int64_t size = weight.size(0);
     require(size > 0 && x.size(1) % size == 0 && rstd.size(0) == x.size(0) * (x.size(1) / size) &&
                 weight.is_contiguous() && rstd.is_contiguous(),
@@ -378,7 +387,8 @@ class cuda {
   }
 
   template <class Y>
-  void product(on_cuda::product kind, std::int64_t tokens_count, matrix<const T> w, matrix<const T> a, matrix<Y> z, Y beta) {
+  void product(on_cuda::product kind, std::int64_t tokens_count, matrix<const T> w, matrix<const T> a, matrix<Y> z,
+               Y beta) {
     const float factor = static_cast<float>(beta);
     if (kind == on_cuda::product::nn && w.size(0) == 0) {
       if (factor == 0.0F) fill(z, Y{});
@@ -388,7 +398,8 @@ class cuda {
                                        {w.data(), w.stride()}, z.data(), z.stride(), factor);
   }
 
-  /// A view as rows of elements; a contiguous one as rows of 4,096 where they divide it, so that launches fill the device.
+  /// A view as rows of elements; a contiguous one as rows of 4,096 where they divide it, so that launches fill the
+  /// device.
   template <class U, std::size_t Rank>
   [[nodiscard]] static matrix<U> as_matrix(tensor_view<U, Rank, device_memory> view, bool flat) {
     if (!flat) return {view.data(), extents<2>{{view.size(0), view.shape().row_count()}}, view.stride()};

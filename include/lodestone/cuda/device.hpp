@@ -179,7 +179,9 @@ class event {
   [[nodiscard]] cudaEvent_t get() const { return handle_; }
   void record(const stream& lane) { check(cudaEventRecord(handle_, lane.get()), "cudaEventRecord"); }
   /// The lane goes on only when this event has happened.
-  void hold_back(const stream& lane) const { check(cudaStreamWaitEvent(lane.get(), handle_, 0), "cudaStreamWaitEvent"); }
+  void hold_back(const stream& lane) const {
+    check(cudaStreamWaitEvent(lane.get(), handle_, 0), "cudaStreamWaitEvent");
+  }
   void synchronize() const { check(cudaEventSynchronize(handle_), "work on the GPU failed"); }
   /// Milliseconds from `start` to this event; both timed and both done.
   [[nodiscard]] float milliseconds_since(const event& start) const {

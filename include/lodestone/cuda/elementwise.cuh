@@ -172,8 +172,8 @@ struct copy_body {
 
 /// partial[chunk][column] = sum of body over the rows of the chunk, in order; a thread has N neighbouring columns.
 template <int N, class Body>
-__global__ void __launch_bounds__(128) column_partials(std::int64_t rows, std::int64_t width, std::int64_t rows_per_chunk,
-                                                       Body body, float* partial) {
+__global__ void __launch_bounds__(128)
+    column_partials(std::int64_t rows, std::int64_t width, std::int64_t rows_per_chunk, Body body, float* partial) {
   const std::int64_t column = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * N;
   if (column >= width) return;
   const std::int64_t begin = blockIdx.y * rows_per_chunk;
@@ -187,7 +187,8 @@ __global__ void __launch_bounds__(128) column_partials(std::int64_t rows, std::i
 
 /// target[column] += the partial sums, chunk by chunk.
 template <class A>
-__global__ void __launch_bounds__(128) add_partials(std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
+__global__ void __launch_bounds__(128)
+    add_partials(std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
   const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (column >= width) return;
   A sum = 0;
@@ -208,8 +209,8 @@ struct column_of {
 
 }  // namespace detail
 
-/// target[width] += sums over rows of body.add<N>(row, column, sums[N]): chunks of rows first, then the chunks in order,
-/// so that the bits depend on the sizes alone. N is Wide where packs fit.
+/// target[width] += sums over rows of body.add<N>(row, column, sums[N]): chunks of rows first, then the chunks in
+/// order, so that the bits depend on the sizes alone. N is Wide where packs fit.
 template <int Wide, class Body>
 void add_column_sums(cudaStream_t lane, bool fits, std::int64_t rows, std::int64_t width, const Body& body,
                      float* target, void* scratch, const char* name) {
@@ -251,8 +252,8 @@ void embed(cudaStream_t lane, const std::int32_t* tokens, matrix<const T> table,
 }
 
 template <class T>
-void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order, const std::int32_t* starts,
-                    std::int64_t groups, matrix<const T> dout, matrix<float> dtable) {
+void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order,
+                    const std::int32_t* starts, std::int64_t groups, matrix<const T> dout, matrix<float> dtable) {
   constexpr int N = pack_size<T>;
   launch_rows<N>(lane, packs_fit<N>(dout.size(1), dout), groups, dout.size(1),
                  detail::embed_gradient_body<T>{tokens, order, starts, dout, dtable}, "embed_gradient");

@@ -19,9 +19,9 @@
 
 namespace lodestone {
 
-/// Attention on tensor cores (mma.sync, compute capability 8.0 and up) for bf16 and head dimensions of 64, 80, 96, 128 and
-/// 256, in tiles that are scheduled from the slices on the host. Deterministic. Pointers must be multiples of 16 bytes and
-/// strides multiples of 8 elements.
+/// Attention on tensor cores (mma.sync, compute capability 8.0 and up) for bf16 and head dimensions of 64, 80, 96, 128
+/// and 256, in tiles that are scheduled from the slices on the host. Deterministic. Pointers must be multiples of 16
+/// bytes and strides multiples of 8 elements.
 struct flash_mma {
   /// The memory of one call, beyond its operands: the schedule and, backward, one number a query row and head.
   template <class Backend>

@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(512) label_log_probs_kernel(matrix<const A> lo
   exponent_sum own;
   for (std::int64_t i = threadIdx.x; i < logits.size(1); i += 512) own.add(values[i]);
   for (int offset = 16; offset > 0; offset /= 2)
-    own.add(exponent_sum{__shfl_xor_sync(0xffffffffU, own.maximum, offset), __shfl_xor_sync(0xffffffffU, own.sum, offset)});
+    own.add(
+        exponent_sum{__shfl_xor_sync(0xffffffffU, own.maximum, offset), __shfl_xor_sync(0xffffffffU, own.sum, offset)});
   __shared__ float maxima[16];
   __shared__ float sums[16];
   if (threadIdx.x % 32 == 0) {

@@ -86,7 +86,8 @@ class matmul {
     workspace_ = tensor<std::byte, 1, device_memory>(extents<1>{{static_cast<std::int64_t>(workspace_bytes)}});
   }
 
-  /// z = product(a, b) + beta z. `tokens` is the size M; `n` and `c` those of the weight. beta is 0 (z is not read) or 1.
+  /// z = product(a, b) + beta z. `tokens` is the size M; `n` and `c` those of the weight. beta is 0 or 1; with 0
+  /// z is not read.
   template <class In, class Out>
   void run(const stream& lane, product kind, std::int64_t tokens, std::int64_t n, std::int64_t c, operand a, operand b,
            Out* z, std::int64_t z_stride, float beta) {
@@ -102,8 +103,9 @@ class matmul {
       const std::int64_t rows = std::min(piece, tokens - begin);
       const operand a_part{static_cast<const In*>(a.data) + begin * a.stride, a.stride};
       if (kind == product::tn)
-        run_piece<In, Out>(lane, kind, rows, n, c, a_part, {static_cast<const In*>(b.data) + begin * b.stride, b.stride},
-                           z, z_stride, begin == 0 ? beta : 1.0F);
+        run_piece<In, Out>(lane, kind, rows, n, c, a_part,
+                           {static_cast<const In*>(b.data) + begin * b.stride, b.stride}, z, z_stride,
+                           begin == 0 ? beta : 1.0F);
       else
         run_piece<In, Out>(lane, kind, rows, n, c, a_part, b, z + begin * z_stride, z_stride, beta);
     }
@@ -127,7 +129,8 @@ class matmul {
 
   /// Token counts within a factor of about 1.2 share a plan; below 64 each power of two.
   [[nodiscard]] static std::int64_t bucket_of(std::int64_t tokens) {
-    if (tokens < 64) return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(tokens, 1))));
+    if (tokens < 64)
+      return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(tokens, 1))));
     const auto octave = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(tokens)));
     const std::int64_t step = octave / 4;
     return (tokens + step - 1) / step * step;

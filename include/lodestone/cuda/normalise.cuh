@@ -1,6 +1,8 @@
 // RMSNorm over rows or over the heads of a row, forward and backward.
 #pragma once
 
+#include <type_traits>
+
 #include <lodestone/cuda/operations.hpp>
 
 #include <lodestone/cuda/access.cuh>
@@ -78,6 +80,58 @@ __global__ void __launch_bounds__(256) rmsnorm_dx_kernel(std::int64_t count, std
   }
 }
 
+/// Both gradients of groups as wide as a row, of at most 256 N P elements: a block walks rows_per_block rows, reads each
+/// once, and keeps the sums of dy n for its columns in registers until it writes partial[block][size].
+template <int N, int P, class T>
+__global__ void __launch_bounds__(256) rmsnorm_gradient_kernel(std::int64_t rows, std::int64_t rows_per_block,
+                                                               std::int64_t size, matrix<const T> x, const T* weight,
+                                                               const float* rstd, matrix<const T> dy, matrix<T> dx,
+                                                               bool adds, float* partial) {
+  const auto column = [&](int p) { return static_cast<std::int64_t>(p * 256 + static_cast<int>(threadIdx.x)) * N; };
+  pack<T, N> factors[P];
+  float sums[P][N] = {};
+#pragma unroll
+  for (int p = 0; p < P; ++p)
+    if (column(p) < size) factors[p] = load<N>(weight + column(p));
+  const std::int64_t begin = blockIdx.x * rows_per_block;
+  const std::int64_t end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
+  for (std::int64_t row = begin; row < end; ++row) {
+    pack<T, N> values[P];
+    pack<T, N> d[P];
+    pack<T, N> before[P];
+    float dot = 0.0F;
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+      if (column(p) >= size) continue;
+      values[p] = load<N>(x.data() + row * x.stride() + column(p));
+      d[p] = load<N>(dy.data() + row * dy.stride() + column(p));
+      if (adds) before[p] = load<N>(dx.data() + row * dx.stride() + column(p));
+#pragma unroll
+      for (int k = 0; k < N; ++k) dot += widen(d[p][k]) * widen(factors[p][k]) * widen(values[p][k]);
+    }
+    const float inverse = rstd[row];
+    const float pull = block_sum<256>(dot) * inverse * inverse / static_cast<float>(size);
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+      if (column(p) >= size) continue;
+      pack<T, N> result;
+#pragma unroll
+      for (int k = 0; k < N; ++k) {
+        const float grad = widen(d[p][k]);
+        const float own = inverse * (grad * widen(factors[p][k]) - widen(values[p][k]) * pull);
+        result[k] = narrow<T>(adds ? widen(before[p][k]) + own : own);
+        sums[p][k] += grad * widen(values[p][k]) * inverse;
+      }
+      store(dx.data() + row * dx.stride() + column(p), result);
+    }
+  }
+#pragma unroll
+  for (int p = 0; p < P; ++p)
+    if (column(p) < size)
+#pragma unroll
+      for (int k = 0; k < N; ++k) partial[blockIdx.x * size + column(p) + k] = sums[p][k];
+}
+
 /// dy n of one element; `row` counts groups.
 template <class T>
 struct weight_gradient_of {
@@ -140,12 +194,34 @@ void rmsnorm_gradient(cudaStream_t lane, matrix<const T> x, vector<const T> weig
   if (count == 0) return;
   const std::int64_t groups = x.size(1) / size;
   constexpr int wide = pack_size<T>;
+  const bool is_aligned = packs_fit<wide>(size, x, dy, dx) && reinterpret_cast<std::uintptr_t>(weight.data()) % 16 == 0;
+  if (dweight.size(0) != 0 && groups == 1 && is_aligned && size > 512 && size <= 256 * wide * 4) {
+    // About four blocks a multiprocessor of an H100, whatever the device: the bits follow from the sizes alone.
+    const std::int64_t room = static_cast<std::int64_t>(scratch_bytes / sizeof(float)) / size;
+    const std::int64_t most = std::min<std::int64_t>(room, 528);
+    const std::int64_t rows_per_block = (count + most - 1) / most;
+    const auto blocks = static_cast<unsigned>((count + rows_per_block - 1) / rows_per_block);
+    auto* const partial = static_cast<float*>(scratch);
+    const auto launch = [&](auto packs) {
+      detail::rmsnorm_gradient_kernel<wide, decltype(packs)::value, T><<<blocks, 256, 0, lane>>>(
+          count, rows_per_block, size, x, weight.data(), rstd.data(), dy, dx, adds, partial);
+    };
+    if (size <= 256 * wide)
+      launch(std::integral_constant<int, 1>{});
+    else if (size <= 256 * wide * 2)
+      launch(std::integral_constant<int, 2>{});
+    else
+      launch(std::integral_constant<int, 4>{});
+    detail::add_partials<float>
+        <<<static_cast<unsigned>((size + 127) / 128), 128, 0, lane>>>(blocks, size, partial, dweight.data());
+    check_launch("rmsnorm_gradient");
+    return;
+  }
   if (dweight.size(0) != 0)  // first: dx may be dy itself
     add_column_sums<wide>(lane, packs_fit<wide>(size, x, dy), count, size,
                           detail::weight_gradient_of<T>{x, rstd.data(), dy, groups, size}, dweight.data(), scratch,
                           "rmsnorm_gradient");
-  const bool fits = packs_fit<wide>(size, x, dy, dx) && reinterpret_cast<std::uintptr_t>(weight.data()) % 16 == 0;
-  detail::with_team<wide>(size, fits, [&](auto threads, auto packed) {
+  detail::with_team<wide>(size, is_aligned, [&](auto threads, auto packed) {
     constexpr int team = decltype(threads)::value;
     const auto blocks = static_cast<unsigned>((count * team + 255) / 256);
     detail::rmsnorm_dx_kernel<team, decltype(packed)::value, T>

@@ -1,10 +1,10 @@
 // Launchers of the CUDA kernels, as a program compiled by g++ sees them: declared here, defined in the .cuh of the same
 // idea, and instantiated for float and bf16 in lodestone::kernels.
 //
-// T is float or bf16, A is float: sums, statistics, tables, gradients of parameters and optimiser states. Every launcher
-// puts its work on the given lane and returns; shapes are checked by the caller (cuda/backend.hpp). The contracts, with
-// shapes and equations, stand at the function of the same name in lodestone/host. `scratch` is device memory of
-// scratch_bytes that nothing else on the lane uses meanwhile.
+// T is float or bf16, A is float: sums, statistics, tables, gradients of parameters and optimiser states. Every
+// launcher puts its work on the given lane and returns; shapes are checked by the caller (cuda/backend.hpp). The
+// contracts, with shapes and equations, stand at the function of the same name in lodestone/host. `scratch` is device
+// memory of scratch_bytes that nothing else on the lane uses meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +36,8 @@ void embed(cudaStream_t lane, const std::int32_t* tokens, matrix<const T> table,
 /// `order` [T] lists the rows of dout by token, rows of one token in stream order; group g of `groups` holds
 /// order[starts[g]] .. order[starts[g + 1] - 1].
 template <class T>
-void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order, const std::int32_t* starts,
-                    std::int64_t groups, matrix<const T> dout, matrix<float> dtable);
+void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order,
+                    const std::int32_t* starts, std::int64_t groups, matrix<const T> dout, matrix<float> dtable);
 template <class T>
 void swiglu(cudaStream_t lane, matrix<const T> gate_up, matrix<T> out);
 template <class T>

@@ -59,7 +59,8 @@ template <class A>
 __global__ void __launch_bounds__(256) finite_kernel(std::int64_t count, const A* values, double* result) {
   bool fine = true;
   const std::int64_t step = std::int64_t{gridDim.x} * 256;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * 256 + threadIdx.x; i < count; i += step) fine = fine && isfinite(values[i]);
+  for (std::int64_t i = std::int64_t{blockIdx.x} * 256 + threadIdx.x; i < count; i += step)
+    fine = fine && isfinite(values[i]);
   if (!fine) *result = 0.0;  // every writer writes the same
 }
 
@@ -103,7 +104,8 @@ template <class A>
 void all_finite(cudaStream_t lane, vector<const A> values, double* result) {
   const double yes = 1.0;
   check(cudaMemcpyAsync(result, &yes, sizeof yes, cudaMemcpyHostToDevice, lane), "cudaMemcpyAsync");
-  detail::finite_kernel<A><<<detail::flat_blocks(values.size(0)), 256, 0, lane>>>(values.size(0), values.data(), result);
+  detail::finite_kernel<A>
+      <<<detail::flat_blocks(values.size(0)), 256, 0, lane>>>(values.size(0), values.data(), result);
   check_launch("all_finite");
 }
 

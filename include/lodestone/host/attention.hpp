@@ -32,8 +32,8 @@ void check(const attention_shape& shape, std::span<const slice> slices, matrix<c
   check_slices(slices, q.size(0), k.size(0));
 }
 
-/// The softmax of stacked rows so far: sums of values [rows, P] and of powers (one register a row, added up at the end),
-/// both relative to each row's largest score. Scores are in units of ln 2.
+/// The softmax of stacked rows so far: sums of values [rows, P] and of powers (one register a row, added up at the
+/// end), both relative to each row's largest score. Scores are in units of ln 2.
 template <class T>
 struct online_softmax {
   using pack = typename simd<T, register_bytes>::type;
@@ -83,7 +83,8 @@ struct online_softmax {
 
 }  // namespace attention
 
-/// Forward pass of attention; arguments and laws at the concept attention_policy. Tiles are (query tile, key-value head).
+/// Forward pass of attention; arguments and laws at the concept attention_policy. Tiles are (query tile, key-value
+/// head).
 template <class T>
 void attention_forward(thread_pool& pool, const attention_shape& shape, std::span<const slice> slices,
                        matrix<const T> q, matrix<const T> k, matrix<const T> v, matrix<T> o, vector<T> lse) {

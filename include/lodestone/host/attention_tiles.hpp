@@ -14,9 +14,9 @@ namespace lodestone::on_host {
 
 namespace attention {
 
-// Alphabet: Tq query rows, Tk key rows, H heads, K key-value heads, G = H / K, D head dimension, P = D padded to vectors.
-// A "stacked" row r = i * G + g is query i of head g within one key-value head: all heads that share K and V pass
-// through one product.
+// Alphabet: Tq query rows, Tk key rows, H heads, K key-value heads, G = H / K, D head dimension, P = D padded to
+// vectors. A "stacked" row r = i * G + g is query i of head g within one key-value head: all heads that share K and V
+// pass through one product.
 
 inline constexpr std::int64_t key_tile = 64;      ///< keys of one tile of scores, on a fixed grid over the key stream
 inline constexpr std::int64_t stacked_tile = 48;  ///< stacked rows of one tile: a multiple of the kernel's 6 and 12
@@ -50,7 +50,8 @@ void row_product(int bytes, std::int64_t rows, std::int64_t columns, std::int64_
   tile_product<T, 16>(rows, columns, depth, a, b, columns, c, columns, true);
 }
 
-/// The operands of one call, repacked once: stacked rows [K][T*group][P] and transposed key tiles [K][tiles][D][key_tile].
+/// The operands of one call, repacked once: stacked rows [K][T*group][P] and transposed key tiles
+/// [K][tiles][D][key_tile].
 template <class T>
 class operands {
  public:

@@ -28,7 +28,8 @@ namespace lodestone {
 ///
 /// Every operation checks its shapes once and throws shape_error; views may have any row stride. The bits of every
 /// result are independent of the number of threads. Operations return when they are done. One thread at a time may call
-/// into one backend object. The contracts, with shapes and equations, stand at the function of the same name in on_host.
+/// into one backend object. The contracts, with shapes and equations, stand at the function of the same name in
+/// on_host.
 template <class T>
 class host {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "the host backend computes in float or double");
@@ -102,7 +103,9 @@ class host {
     policy.backward(*this, shape, slices, q, k, v, o, lse, d_o, dq, dk, dv);
   }
 
-  void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) { on_host::gemm_nt<T>(*pool_, x, w, y, beta); }
+  void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) {
+    on_host::gemm_nt<T>(*pool_, x, w, y, beta);
+  }
   void gemm_nn(matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
     on_host::gemm_nn<T>(*pool_, dy, w, dx, beta);
   }

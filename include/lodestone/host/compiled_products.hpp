@@ -1,5 +1,6 @@
-// The matrix products that lodestone::compiled holds. A program that links it includes this through host/gemm.hpp, finds
-// `extern` here and does not compile Eigen's kernels again; the archive's own source defines LODESTONE_EXTERN as nothing.
+// The matrix products that lodestone::compiled holds. A program that links it includes this through host/gemm.hpp,
+// finds `extern` here and does not compile Eigen's kernels again; the archive's own source defines LODESTONE_EXTERN as
+// nothing.
 #pragma once
 
 #include <lodestone/host/gemm.hpp>

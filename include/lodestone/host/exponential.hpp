@@ -8,9 +8,9 @@ namespace lodestone::on_host {
 
 /// exp(x) within 2 units in the last place, subnormal results within one unit of the least subnormal.
 ///
-/// exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2; exp(r) is a Taylor polynomial whose remainder lies
-/// below the rounding error, and ln 2 has two parts so that r is exact to rounding (Cody and Waite, "Software manual for
-/// the elementary functions", 1980). -infinity gives 0, overflow gives infinity, NaN stays NaN.
+/// exp(x) = 2^n exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2; exp(r) is a Taylor polynomial whose remainder
+/// lies below the rounding error, and ln 2 has two parts so that r is exact to rounding (Cody and Waite, "Software
+/// manual for the elementary functions", 1980). -infinity gives 0, overflow gives infinity, NaN stays NaN.
 [[nodiscard]] inline float exponential(float x) {
   constexpr float to_integer = 12'582'912.0F;  // 1.5 * 2^23: adding it rounds to the nearest integer
   const float low = x < -104.0F ? -104.0F : x;  // exp(-104) rounds to 0 and exp(89) to infinity

@@ -93,7 +93,8 @@ constexpr void cut_output(tiling& tile, std::int64_t rows, std::int64_t columns,
 /// which costs one partial output each (at most 16, of at most 2^20 elements).
 [[nodiscard]] constexpr tiling choose_chunked_tiling(std::int64_t rows, std::int64_t columns, std::int64_t depth) {
   tiling tile = large_tiles(rows, columns, depth);
-  if (rows <= (std::int64_t{1} << 20) && columns <= (std::int64_t{1} << 20) && rows * columns <= (std::int64_t{1} << 20))
+  if (rows <= (std::int64_t{1} << 20) && columns <= (std::int64_t{1} << 20) &&
+      rows * columns <= (std::int64_t{1} << 20))
     while (tiles_of(tile, rows, columns, depth) < 4 && tile.depth >= 2048)
       tile.depth = piece(depth, 2 * tile_count(depth, tile.depth));
   cut_output(tile, rows, columns, depth, 4, 128 * 128);
@@ -102,7 +103,8 @@ constexpr void cut_output(tiling& tile, std::int64_t rows, std::int64_t columns,
 
 /// Runs work(row_begin, row_end, column_begin, column_end) over the tiles of an output [rows, columns].
 template <class Work>
-void for_output_tiles(thread_pool& pool, const tiling& tile, std::int64_t rows, std::int64_t columns, const Work& work) {
+void for_output_tiles(thread_pool& pool, const tiling& tile, std::int64_t rows, std::int64_t columns,
+                      const Work& work) {
   const std::int64_t across = tile_count(columns, tile.columns);
   pool.run(tile_count(rows, tile.rows) * across, [&](std::int64_t index) {
     const std::int64_t i = index / across * tile.rows;
@@ -121,7 +123,8 @@ void gemm_nt(thread_pool& pool, matrix<const T> x, matrix<const T> w, matrix<T> 
   if (y.size(0) == 1) {  // one token: a matrix-vector product, bound by reading w
     for_row_tiles(pool, y.size(1), x.size(1), [&](std::int64_t j, std::int64_t end) {
       detail::assign(detail::eigen_row<T>(y.data() + j, end - j),
-                     detail::eigen_constant_row<T>(x.data(), x.size(1)) * detail::map(w.rows(j, end)).transpose(), beta);
+                     detail::eigen_constant_row<T>(x.data(), x.size(1)) * detail::map(w.rows(j, end)).transpose(),
+                     beta);
     });
     return;
   }

@@ -53,7 +53,8 @@ void label_log_probs(thread_pool& pool, matrix<const T> logits, std::span<const 
       std::fill_n(maxima, lanes, -std::numeric_limits<T>::infinity());
       std::int64_t i = 0;
       for (; i + lanes <= width; i += lanes)
-        for (int lane = 0; lane < lanes; ++lane) maxima[lane] = maxima[lane] < row[i + lane] ? row[i + lane] : maxima[lane];
+        for (int lane = 0; lane < lanes; ++lane)
+          maxima[lane] = maxima[lane] < row[i + lane] ? row[i + lane] : maxima[lane];
       for (; i < width; ++i) maxima[0] = maxima[0] < row[i] ? row[i] : maxima[0];
       const T largest = *std::max_element(maxima, maxima + lanes);
       const double sum = lane_sum<double>(width, [=](std::int64_t j) { return exponential(row[j] - largest); });

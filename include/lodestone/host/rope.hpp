@@ -7,9 +7,9 @@
 
 namespace lodestone::on_host {
 
-/// Rotates the first R elements of every head of x[T,heads*D] by the angles of cosine[T,R/2] and sine[T,R/2] (Su et al.,
-/// "RoFormer", 2021, equation 34). Pair i is (i, i + R/2), or (2i, 2i + 1) when `interleaved`. `inverse` rotates back,
-/// which is the transpose and so the backward pass.
+/// Rotates the first R elements of every head of x[T,heads*D] by the angles of cosine[T,R/2] and sine[T,R/2] (Su et
+/// al., "RoFormer", 2021, equation 34). Pair i is (i, i + R/2), or (2i, 2i + 1) when `interleaved`. `inverse` rotates
+/// back, which is the transpose and so the backward pass.
 template <class T>
 void rope(thread_pool& pool, matrix<T> x, std::int64_t head_dim, matrix<const T> cosine, matrix<const T> sine,
           bool interleaved, bool inverse) {

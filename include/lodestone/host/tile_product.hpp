@@ -45,8 +45,8 @@ inline void tile_kernel(std::int64_t depth, left_operand<T> a, const T* b, std::
 
 // Rows and Vectors fill the register file: one register per sum, one per right vector, one for the left element.
 template <class T, int Bytes, int Vectors>
-inline void tile_panel(std::int64_t rows, std::int64_t depth, left_operand<T> a, const T* b, std::int64_t b_stride, T* c,
-                       std::int64_t c_stride, bool accumulate) {
+inline void tile_panel(std::int64_t rows, std::int64_t depth, left_operand<T> a, const T* b, std::int64_t b_stride,
+                       T* c, std::int64_t c_stride, bool accumulate) {
   constexpr int tall = register_count == 32 ? (Vectors == 4 ? 6 : 12) : (Vectors == 2 ? 6 : 12);
   constexpr int middle = tall / 3;
   std::int64_t i = 0;

@@ -24,9 +24,9 @@ struct step_totals {
 /// A loss over label log-probabilities.
 ///
 /// Requires
-///  1. `coefficients(totals, sequences, scored, log_probs, c) -> double`: fills c[k] = d loss / d log_probs[k] for every
-///     scored token and returns this micro-batch's share of the loss of the step. All spans but `sequences` have the
-///     length of `scored`.
+///  1. `coefficients(totals, sequences, scored, log_probs, c) -> double`: fills c[k] = d loss / d log_probs[k] for
+///     every scored token and returns this micro-batch's share of the loss of the step. All spans but `sequences` have
+///     the length of `scored`.
 ///  2. `is_always_linear` (static constexpr bool) and `is_linear()`: whether c does not depend on log_probs. A linear
 ///     loss may be given empty log_probs; it then fills c and returns 0, and the caller computes the value as
 ///     sum_k c[k] log_probs[k].

@@ -16,7 +16,8 @@ enum class model_family : std::uint8_t {
   chatglm,  ///< ChatGLMModel (ChatGLM3-6B, GLM-4-9B with remote code): transformer.encoder.layers...
 };
 
-/// Shape alphabet: E hidden, H query heads, K key-value heads, D head dimension, F feed-forward, V vocabulary, L layers.
+/// Shape alphabet: E hidden, H query heads, K key-value heads, D head dimension, F feed-forward, V vocabulary, L
+/// layers.
 struct model_config {
   model_family family = model_family::llama;
   std::string architecture;        ///< as in config.json, e.g. "LlamaForCausalLM"

@@ -149,9 +149,9 @@ class count {
     touch(k, 2);
   }
   template <class Policy>
-  void attend_backward(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
-                       matrix<const T> k, matrix<const T>, matrix<const T>, vector<const A>, matrix<const T>,
-                       matrix<T>, matrix<T>, matrix<T>) {
+  void attend_backward(const Policy& policy, const attention_shape& shape, std::span<const slice> slices,
+                       matrix<const T> q, matrix<const T> k, matrix<const T>, matrix<const T>, vector<const A>,
+                       matrix<const T>, matrix<T>, matrix<T>, matrix<T>) {
     take_for(policy, shape, slices, q.size(0), k.size(0), true);
     done_.attention_flops += 10.0 * static_cast<double>(pairs(slices) * shape.heads) *
                              static_cast<double>(shape.head_dim);

@@ -102,7 +102,8 @@ class scored_head {
                        std::span<const double>{grouped_c}, d_logits);
       b.gemm_nn(const_view(d_logits), weight(), d_normed.view().rows(begin, part.end), value_type{0});
       if (weight_gradient.size(0) != 0)
-        b.gemm_tn(const_view(d_logits), const_view(n.rows.view()).rows(begin, part.end), weight_gradient, accumulate_type{1});
+        b.gemm_tn(const_view(d_logits), const_view(n.rows.view()).rows(begin, part.end), weight_gradient,
+                  accumulate_type{1});
       begin = part.end;
     }
     value_block d = allocate(rows.size(0), config().hidden);

@@ -27,7 +27,8 @@ namespace lodestone {
 
 /// The layers of a Llama over the units of a store:
 ///
-///     middle = x + O(attention(rope(QKV(norm(x)))))        y = middle + down(silu(gate) * up),  gate|up of norm(middle)
+///     middle = x + O(attention(rope(QKV(norm(x)))))
+///     y = middle + down(silu(gate) * up),  gate|up of norm(middle)
 ///
 /// The last layer of a pass that gathers computes queries, output projection and MLP for the chosen rows only; keys and
 /// values are made for all T.

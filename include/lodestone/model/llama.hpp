@@ -80,10 +80,10 @@ class llama {
 
   /// Forward and backward of one micro-batch; gradients are added to the store's.
   ///
-  /// `coefficients(log_probs, c)` fills c[k] = d loss / d log p of scored token k and returns the loss; when `is_linear`
-  /// it is called before the head with empty log_probs, and the loss returned here is sum_k c[k] log p[k]. With
-  /// `is_last` the store is told of each unit's final gradients as the backward pass leaves it. `log_probs_out`, when
-  /// not null, receives log p of every scored token.
+  /// `coefficients(log_probs, c)` fills c[k] = d loss / d log p of scored token k and returns the loss; when
+  /// `is_linear` it is called before the head with empty log_probs, and the loss returned here is sum_k c[k] log p[k].
+  /// With `is_last` the store is told of each unit's final gradients as the backward pass leaves it. `log_probs_out`,
+  /// when not null, receives log p of every scored token.
   template <class Coefficients>
   double train(const token_batch& batch, const activation_table& table, bool is_linear,
                const Coefficients& coefficients, bool is_last, std::vector<double>* log_probs_out = nullptr) {

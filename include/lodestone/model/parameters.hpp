@@ -37,8 +37,8 @@ struct owned_part {
 ///  1. `config()`, `backend()`, `layout(unit)`.
 ///  2. `acquire(unit)` / `release(unit)`: between them `weights(unit)` is whole. They nest and may communicate.
 ///  3. `gradient(unit)`: the local sums of this step, or an empty view when the unit is not trained.
-///  4. `gradients_final(unit)`: called once a step by every rank, units in the same order; afterwards `owned(unit)` holds
-///     the sum over ranks of the part that this rank updates.
+///  4. `gradients_final(unit)`: called once a step by every rank, units in the same order; afterwards `owned(unit)`
+///     holds the sum over ranks of the part that this rank updates.
 ///  5. `updated(unit)`: the optimiser has changed owned(unit).master; the next acquire sees it.
 ///  6. `zero_gradients()`; `is_sharded()`: whether acquire and release communicate (then ranks meet in every
 ///     micro-batch) and the owned parts of the ranks are disjoint (then norms over them are summed over ranks).

@@ -144,7 +144,8 @@ class program {
     std::int64_t buckets = 0;
     for (std::int64_t i = 0; bucket > 0 && i < count; ++i)
       buckets = std::max(buckets, (static_cast<std::int64_t>(data.length(i)) + bucket - 1) / bucket);
-    // Sums in one vector for one reduction: sequence losses, sequences, token losses, weights, targets, tokens, buckets.
+    // Sums in one vector for one reduction: sequence losses, sequences, token losses, weights, targets, tokens,
+    // buckets.
     std::vector<double> sums(static_cast<std::size_t>(6 + 2 * buckets), 0.0);
     for (std::int64_t i = group_->rank(); i < count; i += group_->size()) {
       const token_batch batch = lodestone::batching::assemble(data, micro_batch{{i}}, position_, seed, 0, 0, options_);

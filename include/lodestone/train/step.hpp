@@ -60,7 +60,8 @@ double accumulate(Model& model, const Loss& loss, const Data& data, const step_p
                   const step_place& where, Communicator& group, const batching::assemble_options& options = {}) {
   double sum = 0.0;
   const auto& mine = ranks.of_rank[static_cast<std::size_t>(group.rank())];
-  // Sharded weights are gathered in every micro-batch, so ranks meet in each round; replicated ones meet at the end only.
+  // Sharded weights are gathered in every micro-batch, so ranks meet in each round; replicated ones meet at the end
+  // only.
   const std::size_t rounds = model.weights().is_sharded() ? ranks.rounds() : std::max<std::size_t>(mine.size(), 1);
   for (std::size_t round = 0; round < rounds; ++round) {
     const bool is_last = round + 1 == rounds;
