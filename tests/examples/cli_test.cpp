@@ -201,6 +201,26 @@ BOOST_AUTO_TEST_CASE(a_missing_model_or_file_is_a_failure_that_names_it) {
   BOOST_TEST(!fs::exists(folder / "out"));
 }
 
+BOOST_AUTO_TEST_CASE(a_backend_that_is_not_there_is_one_clear_line) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  const words score{"score", "--model", model(), "--data", "train.jsonl"};
+  const auto with = [&](const words& more) {
+    words arguments = score;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(folder.path(), arguments);
+  };
+  const result narrow = with({"--dtype", "bf16"});
+  BOOST_TEST(narrow.status != 0);
+  BOOST_TEST(has(narrow.err, "the host backend computes in f32 or f64"), narrow.err);
+  if (fs::exists("/proc/driver/nvidia/gpus")) return;  // with a GPU tests/cuda has the rest
+  const result absent = with({"--backend", "cuda"});
+  BOOST_TEST(absent.status != 0);
+  BOOST_TEST(absent.out.empty(), absent.out);
+  BOOST_TEST((has(absent.err, "built without the CUDA backend") || has(absent.err, "NVIDIA")), absent.err);
+  BOOST_TEST(has(absent.err, "backend host"), absent.err);
+}
+
 BOOST_AUTO_TEST_CASE(the_shipped_presets_are_valid) {
   const temporary_folder folder;
   std::size_t count = 0;

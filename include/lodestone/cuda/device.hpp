@@ -75,12 +75,12 @@ struct device_facts {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
     (void)cudaGetLastError();
-    throw device_error("the NVIDIA driver is older than the CUDA runtime of this program", "cuda",
-                       "update the driver, or use --backend host");
+    throw device_error("there is no NVIDIA driver, or one older than the CUDA runtime of this program", "cuda",
+                       "install or update the driver, or use backend host");
   }
   if (status != cudaSuccess || count == 0) {
     (void)cudaGetLastError();
-    throw device_error("there is no usable NVIDIA GPU", "cuda", "use --backend host, or check nvidia-smi");
+    throw device_error("there is no usable NVIDIA GPU", "cuda", "use backend host, or check nvidia-smi");
   }
   if (device < 0 || device >= count)
     throw device_error("there are " + std::to_string(count) + " GPUs, no number " + std::to_string(device), "cuda");
