@@ -162,7 +162,7 @@ int run_plan(const settings& s) {
 
   const double cost_of_run = reports.front().cost;
   // Naive is the base of the comparison wherever it takes part.
-  std::ranges::stable_partition(reports, [](const auto& report) { return report.name == "naive"; });
+  std::stable_partition(reports.begin(), reports.end(), [](const auto& report) { return report.name == "naive"; });
   if (reports.size() > 1)
     for (const int count : ranks)
       if (count == *std::ranges::max_element(ranks)) out += batching::compare_text(reports, count) + "\n";
