@@ -65,6 +65,7 @@ const lodestone::micro_batch& largest(const lodestone::epoch_plan& plan, std::sp
       for (const std::int64_t example : batch.examples) own += lengths[static_cast<std::size_t>(example)];
       if (own > tokens) tokens = own, most = &batch;
     }
+  if (most == nullptr) throw lodestone::data_error("the plan has no batch", "plan", "give data with examples");
   return *most;
 }
 
