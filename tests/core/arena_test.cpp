@@ -89,6 +89,43 @@ BOOST_AUTO_TEST_CASE(what_misses_the_reservation_still_works_and_is_counted) {
   BOOST_CHECK_THROW(memory.reserve(4096), error);  // blocks are live
 }
 
+namespace {
+/// Memory that is slow to get: counts how often it was asked, and has room for `room` blocks at a time.
+struct slow_memory {
+  static constexpr bool keeps_blocks = true;
+  static inline int asked = 0;
+  static inline int held = 0;
+  static inline int room = 1000;
+  static void* allocate(std::size_t bytes) {
+    if (held == room) throw error("no room");
+    ++asked;
+    ++held;
+    return host_memory::allocate(bytes);
+  }
+  static void deallocate(void* pointer) noexcept {
+    --held;
+    host_memory::deallocate(pointer);
+  }
+};
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(blocks_outside_are_kept_where_memory_is_slow_and_dropped_when_it_runs_out) {
+  {
+    arena<slow_memory> memory;
+    for (int step = 0; step < 5; ++step) {
+      const auto a = memory.allocate<float>(extents<1>{{100}});
+      const auto b = memory.allocate<float>(extents<1>{{200}});
+      BOOST_TEST(a.view().data() != b.view().data());
+    }
+    BOOST_TEST(slow_memory::asked == 2);
+    slow_memory::room = 2;
+    const auto c = memory.allocate<float>(extents<1>{{300}});  // no spare has this size: both make room
+    BOOST_TEST(slow_memory::asked == 3);
+    BOOST_TEST(slow_memory::held == 1);
+  }
+  BOOST_TEST(slow_memory::held == 0);
+}
+
 BOOST_AUTO_TEST_CASE(counting_has_the_same_peak_without_memory) {
   arena<host_memory> real;
   arena<no_memory> counted;

@@ -210,10 +210,11 @@ class matmul {
       found = plans_.emplace(k, choose(model, alignment, to_text(kind, bucket, n, c))).first;
     }
     const float one = 1.0F;
-    check(cublasLtMatmul(handle_.get(), p.operation.get(), &one, b.data, p.left.get(), a.data, p.right.get(), &beta, z,
-                         p.target.get(), z, p.target.get(), &found->second, workspace_.data(), workspace_bytes_,
-                         lane.get()),
-          "the matrix product " + to_text(kind, tokens, n, c) + " failed");
+    const cublasStatus_t status =
+        cublasLtMatmul(handle_.get(), p.operation.get(), &one, b.data, p.left.get(), a.data, p.right.get(), &beta, z,
+                       p.target.get(), z, p.target.get(), &found->second, workspace_.data(), workspace_bytes_,
+                       lane.get());
+    if (status != CUBLAS_STATUS_SUCCESS) check(status, "the matrix product " + to_text(kind, tokens, n, c) + " failed");
   }
 
   [[nodiscard]] cublasLtMatmulAlgo_t choose(const problem& p, int alignment, const std::string& what) const {
