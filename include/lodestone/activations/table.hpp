@@ -33,9 +33,10 @@ enum class residence : std::uint8_t { device, host, recompute };
 /// The activation policy: one value, a residence for each tensor of each layer. On the host backend `device` and `host`
 /// are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
 struct activation_table {
-  using row = std::array<residence, activation_kinds>;
-  std::vector<row> layers;
+  using row = std::array<residence, activation_kinds>;  ///< a layer's residences, indexed by activation
+  std::vector<row> layers;                              ///< [L]
 
+  /// Where tensor `name` of `layer` is; `layer` must be in [0, L), unchecked.
   [[nodiscard]] residence operator()(std::int64_t layer, activation name) const {
     return layers[static_cast<std::size_t>(layer)][static_cast<std::size_t>(name)];
   }
@@ -64,6 +65,7 @@ concept activation_policy = requires(const A& policy, std::int64_t layers) {
 
 /// Keeps everything: no work is repeated; about (6E + 2(H + K)D + HD + 6F) elements a token and layer.
 struct keep_all {
+  /// Every tensor of every layer on the device.
   [[nodiscard]] activation_table table(std::int64_t layers) const {
     activation_table::row row{};
     row.fill(residence::device);
@@ -73,6 +75,7 @@ struct keep_all {
 
 /// Keeps layer inputs only (E elements a token and layer); the backward pass repeats each layer's forward.
 struct checkpoint {
+  /// Input on the device, everything else recomputed.
   [[nodiscard]] activation_table table(std::int64_t layers) const {
     activation_table::row row{};
     row.fill(residence::recompute);
@@ -84,6 +87,7 @@ struct checkpoint {
 /// Keeps layer inputs, attention outputs and their log-sum-exp: the backward pass repeats the projections, never the
 /// attention, which dominates on long sequences.
 struct keep_attention {
+  /// Input and attention on the device, everything else recomputed.
   [[nodiscard]] activation_table table(std::int64_t layers) const {
     activation_table result = checkpoint{}.table(layers);
     for (activation_table::row& row : result.layers)

@@ -22,7 +22,7 @@ struct work {
   double attention_flops = 0.0;  ///< 4 D a (query head, key) pair forward, 10 D backward: the least a policy can do
   double bytes = 0.0;            ///< read and written by operations, each operand once
 
-  [[nodiscard]] double flops() const { return matrix_flops + attention_flops; }
+  [[nodiscard]] double flops() const { return matrix_flops + attention_flops; }  ///< of both kinds
 };
 
 /// Has every operation of `Backend` and its types, but no memory behind its views. The arena takes the same sequence of
@@ -30,29 +30,40 @@ struct work {
 template <class Backend>
 class count {
  public:
+  /// The element types of `Backend`, T and A for short, in a space without memory.
+  ///@{
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = no_memory;
   using T = value_type;
   using A = accumulate_type;
+  ///@}
+  /// Views that carry a shape only: there is nothing behind data().
+  ///@{
   template <class U>
   using matrix = tensor_view<U, 2, no_memory>;
   template <class U>
   using vector = tensor_view<U, 1, no_memory>;
+  ///@}
+  /// Whether lists are read where they lie and operations hold no memory, as on the host.
   static constexpr bool is_on_host = std::is_same_v<typename Backend::space, host_memory>;
+  /// What upload() returns: the list itself on a host, else a list with a block of the arena.
+  ///@{
   template <class U>
   using list = std::conditional_t<is_on_host, std::span<const U>, backend_list<U, no_memory>>;
   using tokens = list<std::int32_t>;
   using indices = list<std::int64_t>;
+  ///@}
 
   count() = default;
   count(const count&) = delete;
   count& operator=(const count&) = delete;
 
-  [[nodiscard]] const work& done() const { return done_; }
-  void reset_work() { done_ = {}; }
-  [[nodiscard]] arena<no_memory>& memory() { return memory_; }
+  [[nodiscard]] const work& done() const { return done_; }      ///< since construction or the last reset_work()
+  void reset_work() { done_ = {}; }                             ///< the arena and its peak stay
+  [[nodiscard]] arena<no_memory>& memory() { return memory_; }  ///< its peak() is the need in bytes
 
+  /// A block without memory that takes its place in the arena; it must not outlive this backend.
   template <class U, std::size_t Rank>
   [[nodiscard]] block<U, Rank, no_memory> allocate(extents<Rank> shape) {
     return memory_.template allocate<U>(shape);
@@ -68,6 +79,8 @@ class count {
           std::vector<U>(values.begin(), values.end())};
   }
 
+  /// Matrix products: 2 M N C operations with the inner size C; the output is read only where beta is not 0.
+  ///@{
   template <class Y>
   void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<Y> y, std::type_identity_t<Y> beta) {
     product(x, w, y, x.size(1), !(beta == Y{0}));
@@ -78,6 +91,10 @@ class count {
   void gemm_tn(matrix<const T> dy, matrix<const T> x, matrix<A> dw, A beta) {
     product(dy, x, dw, dy.size(0), beta != A{0});
   }
+  ///@}
+  /// Count bytes and, unless is_on_host, take the memory that the device's operation holds while it runs.
+  /// sum_of_squares() returns 0, all_finite() true.
+  ///@{
   void add_bias(matrix<T> y, vector<const T>) { touch(y, 2); }
   void bias_gradient(matrix<const T> dy, vector<A>) { touch(dy, 1); }
   void embed(const tokens&, matrix<const T>, matrix<T> out) { touch(out, 2); }
@@ -138,7 +155,11 @@ class count {
     touch(source, 1);
     touch(target, 1);
   }
+  ///@}
 
+  /// Counts the pairs of the slices, whatever the policy does, and takes what the policy's reserve() does, where it has
+  /// one.
+  ///@{
   template <class Policy>
   void attend(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
               matrix<const T> k, matrix<const T>, matrix<T>, vector<A>) {
@@ -158,6 +179,7 @@ class count {
     touch(q, 4);
     touch(k, 4);
   }
+  ///@}
 
  private:
   /// Memory that an operation holds while it runs.

@@ -24,18 +24,24 @@ namespace lodestone {
 template <class Backend, class Store>
 class scored_head {
  public:
+  /// The backend's types, and rows of its arena.
+  ///@{
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
   using value_block = block<value_type, 2, space>;
+  ///@}
   using logits_block = block<accumulate_type, 2, space>;      ///< bf16 logits near 30 would be off by 0.06 nats
   using rows_view = tensor_view<const value_type, 2, space>;  ///< [m, E], before the final norm
 
-  explicit scored_head(Store& weights) : weights_(&weights) {}
+  explicit scored_head(Store& weights) : weights_(&weights) {}  ///< `weights` must outlive the head
 
   /// Bytes that one chunk of logits may take; at least one row. Part of the results' bits.
   void set_chunk_bytes(std::int64_t bytes) { chunk_bytes_ = bytes; }
 
+  /// Acquires and releases the units that the head reads: the last and, when tied, the first. The methods below do so
+  /// themselves; only a rank without rows calls these (llama::join).
+  ///@{
   void acquire() {
     weights_->acquire(norm_unit());
     if (config().tied_head) weights_->acquire(0);
@@ -44,6 +50,7 @@ class scored_head {
     if (config().tied_head) weights_->release(0);
     weights_->release(norm_unit());
   }
+  ///@}
 
   /// Logits [m, V] of few rows.
   [[nodiscard]] logits_block logits(rows_view rows) {

@@ -35,16 +35,20 @@ namespace lodestone {
 template <class Backend, class Attention, class Projection, class Store>
 class decoder_layers {
  public:
+  /// The backend's types, rows of its arena, and what a pass over the layers shares.
+  ///@{
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
   using value_block = block<value_type, 2, space>;
   using pass = forward_pass<Backend>;
+  ///@}
 
+  /// `weights` must have been made for `config` and outlive the layers.
   decoder_layers(const model_config& config, Store& weights, Attention attention, Projection projection)
       : config_(config), weights_(&weights), attention_(std::move(attention)), projection_(std::move(projection)) {}
 
-  [[nodiscard]] const Attention& attention() const { return attention_; }
+  [[nodiscard]] const Attention& attention() const { return attention_; }  ///< the policy of every layer
 
   /// The output [m, E] of a layer whose input lies in its tape; the tape then holds everything.
   [[nodiscard]] value_block forward(pass& p, std::int64_t layer) {

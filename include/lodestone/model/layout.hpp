@@ -32,20 +32,21 @@ inline constexpr std::size_t parameter_kinds = 15;
 struct parameter_place {
   std::int64_t rows = 0;             ///< 0: this unit has no such parameter
   std::int64_t columns = 0;          ///< 1 for vectors
-  bool is_matrix = false;
+  bool is_matrix = false;            ///< false: a vector
   bool is_trained = true;            ///< has a gradient and optimiser state
   std::int64_t offset = 0;           ///< in the weight buffer, elements
   std::int64_t gradient_offset = 0;  ///< in the gradient, master and optimiser buffers, elements
-  [[nodiscard]] std::int64_t count() const { return rows * columns; }
+  [[nodiscard]] std::int64_t count() const { return rows * columns; }  ///< elements
 };
 
 /// The parts that a model acquires and releases as a whole, in forward order: unit 0 is the embedding, units 1 to L are
 /// the layers, unit L + 1 is the final norm and the head.
 struct unit_layout {
-  std::array<parameter_place, parameter_kinds> places{};
+  std::array<parameter_place, parameter_kinds> places{};  ///< by kind
   std::int64_t count = 0;           ///< elements of the weight buffer
   std::int64_t gradient_count = 0;  ///< elements of the gradient buffer
 
+  /// The place of `kind`; rows == 0 when the unit has no such parameter.
   [[nodiscard]] const parameter_place& operator[](parameter kind) const {
     return places[static_cast<std::size_t>(kind)];
   }
@@ -65,6 +66,7 @@ struct unit_layout {
     return {flat.data() + place.offset, extents<1>{{place.count()}}};
   }
   /// The same two for a flat gradient buffer; empty when absent or frozen.
+  ///@{
   template <class T, class Space>
   [[nodiscard]] tensor_view<T, 2, Space> gradient_matrix(tensor_view<T, 1, Space> flat, parameter kind) const {
     const parameter_place& place = (*this)[kind];
@@ -77,6 +79,7 @@ struct unit_layout {
     if (place.rows == 0 || !place.is_trained) return {};
     return {flat.data() + place.gradient_offset, extents<1>{{place.count()}}};
   }
+  ///@}
 };
 
 /// Number of units of a model: embedding, layers, head.

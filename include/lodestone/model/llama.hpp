@@ -34,6 +34,8 @@ template <class Backend, class Attention, class Projection = projections::dense,
           class Store = parameters::replicated<Backend>>
 class llama {
  public:
+  /// The template's arguments, and the types of its backend.
+  ///@{
   using backend_type = Backend;
   using attention_type = Attention;
   using projection_type = Projection;
@@ -41,6 +43,7 @@ class llama {
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
+  ///@}
 
   /// `weights` must outlive the model and must have been made for the same config.
   llama(model_config config, Store& weights, Attention attention = {}, Projection projection = {})
@@ -52,10 +55,10 @@ class llama {
       throw config_error("the weights were loaded for another configuration", "llama", "pass weights.config()");
   }
 
-  [[nodiscard]] const model_config& config() const { return config_; }
-  [[nodiscard]] Store& weights() const { return *weights_; }
-  [[nodiscard]] Backend& backend() const { return weights_->backend(); }
-  [[nodiscard]] const Attention& attention() const { return layers_.attention(); }
+  [[nodiscard]] const model_config& config() const { return config_; }              ///< equal to weights().config()
+  [[nodiscard]] Store& weights() const { return *weights_; }                        ///< the caller's store
+  [[nodiscard]] Backend& backend() const { return weights_->backend(); }            ///< the store's
+  [[nodiscard]] const Attention& attention() const { return layers_.attention(); }  ///< the policy of every layer
 
   /// Bytes that one chunk of logits may take in the head; at least one row. Part of the results' bits.
   void set_head_chunk_bytes(std::int64_t bytes) { head_.set_chunk_bytes(bytes); }

@@ -14,15 +14,15 @@ namespace lodestone {
 
 /// One tensor of a folder: `rows` consecutive rows of a parameter.
 struct row_block {
-  std::string name;
-  std::int64_t rows = 0;
+  std::string name;       ///< e.g. model.layers.0.self_attn.q_proj.weight
+  std::int64_t rows = 0;  ///< of the tensor; a vector's elements
 
   friend bool operator==(const row_block&, const row_block&) = default;
 };
 
 /// A tensor that a folder must hold.
 struct named_tensor {
-  std::string name;
+  std::string name;                 ///< in the spelling of the model's family
   std::vector<std::int64_t> shape;  ///< [rows, columns] of a matrix, [rows] of a vector
 
   friend bool operator==(const named_tensor&, const named_tensor&) = default;

@@ -22,9 +22,10 @@ namespace lodestone::parameters {
 /// The part of a unit that this rank's optimiser updates: elements [begin, end) of the unit's gradient buffer.
 template <class Backend>
 struct owned_part {
+  /// Flat, of the accumulation type.
   using view = tensor_view<typename Backend::accumulate_type, 1, typename Backend::space>;
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
+  std::int64_t begin = 0;  ///< first element updated here
+  std::int64_t end = 0;    ///< one past the last
   view master;    ///< [end - begin] weights in the accumulation type
   view gradient;  ///< [end - begin] summed over all ranks
   view first;     ///< [end - begin] first moment
@@ -70,10 +71,13 @@ enum class purpose : std::uint8_t { inference, training };
 template <class Backend>
 class replicated {
  public:
+  /// The backend and its types.
+  ///@{
   using backend_type = Backend;
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
+  ///@}
   /// Whether weights are kept a second time in the accumulation type: the optimiser's small steps would round away.
   static constexpr bool has_master = !std::same_as<value_type, accumulate_type>;
 
@@ -113,16 +117,21 @@ class replicated {
     }
   }
 
-  [[nodiscard]] const model_config& config() const { return config_; }
-  [[nodiscard]] Backend& backend() { return *backend_; }
-  [[nodiscard]] dist::any_communicator& group() { return group_; }
-  [[nodiscard]] purpose use() const { return use_; }
-  [[nodiscard]] std::int64_t units() const { return static_cast<std::int64_t>(units_.size()); }
+  [[nodiscard]] const model_config& config() const { return config_; }  ///< the one that the buffers were made for
+  [[nodiscard]] Backend& backend() { return *backend_; }  ///< owned by the store
+  [[nodiscard]] dist::any_communicator& group() { return group_; }  ///< the ranks that gradients are summed over
+  [[nodiscard]] purpose use() const { return use_; }  ///< inference: gradients and moments are empty
+  [[nodiscard]] std::int64_t units() const { return static_cast<std::int64_t>(units_.size()); }  ///< L + 2
+  /// `unit` in [0, units()).
   [[nodiscard]] const unit_layout& layout(std::int64_t unit) const { return at(unit).layout; }
 
+  /// Do nothing: the weights are always whole.
+  ///@{
   void acquire(std::int64_t) {}
   void release(std::int64_t) {}
+  ///@}
 
+  /// The unit's flat weight buffer in the compute type, [layout(unit).count].
   [[nodiscard]] tensor_view<const value_type, 1, space> weights(std::int64_t unit) const {
     return at(unit).weights.view();
   }
@@ -148,10 +157,13 @@ class replicated {
     }
   }
 
+  /// The unit's sums since zero_gradients(), [layout(unit).gradient_count]; empty for inference.
   [[nodiscard]] tensor_view<accumulate_type, 1, space> gradient(std::int64_t unit) {
     return at(unit).gradient.view();
   }
 
+  /// Sums the unit's gradient over the ranks of group(); nothing with one rank. Throws config_error when several ranks
+  /// compute on a device.
   void gradients_final(std::int64_t unit) {
     if (group_.size() == 1) return;
     if constexpr (std::same_as<space, host_memory>)
@@ -169,14 +181,16 @@ class replicated {
     return {0, u.layout.gradient_count, master_of(u),
             u.gradient.view(), u.first.view(), u.second.view()};
   }
+  /// Writes the changed master into the compute weights; nothing where the weights are the master themselves.
   void updated(std::int64_t unit) {
     if (unit_buffers& u = at(unit); u.master.count() != 0) move_trained(u, false);
   }
 
+  /// Sets the sums of all units to zero, before the first micro-batch of a step.
   void zero_gradients() {
     for (unit_buffers& u : units_) backend_->fill(u.gradient.view(), accumulate_type{0});
   }
-  [[nodiscard]] bool is_sharded() const { return false; }
+  [[nodiscard]] bool is_sharded() const { return false; }  ///< every rank owns every unit
 
   /// Forgets the optimiser's moments: the next step is the first of a new run.
   void zero_moments() {
@@ -187,6 +201,7 @@ class replicated {
   }
 
   /// Bytes of weights, and of gradients, masters and moments.
+  ///@{
   [[nodiscard]] std::int64_t weight_bytes() const {
     std::int64_t elements = 0;
     for (const unit_buffers& u : units_) elements += u.weights.count();
@@ -198,6 +213,7 @@ class replicated {
       elements += u.gradient.count() + u.first.count() + u.second.count() + u.master.count();
     return elements * static_cast<std::int64_t>(sizeof(accumulate_type));
   }
+  ///@}
 
  private:
   using buffer = tensor<accumulate_type, 1, space>;

@@ -26,6 +26,7 @@ struct linear_gradients {
   tensor_view<T, 2, Space> weight;  ///< [N, C] or empty when frozen
   tensor_view<T, 1, Space> bias;    ///< [N] or empty
 
+  /// The gradients of linear_parameters::rows(begin, end); what is empty stays empty.
   [[nodiscard]] linear_gradients rows(std::int64_t begin, std::int64_t end) const {
     return {weight.size(0) == 0 ? weight : weight.rows(begin, end),
             bias.size(0) == 0 ? bias : bias.rows(begin, end)};
@@ -54,12 +55,14 @@ void forward(Backend& b, const P& p, X x, Y y, T beta) {
 
 /// Trained in full.
 struct dense {
-  static constexpr bool trains_weight = true;
+  static constexpr bool trains_weight = true;  ///< weight and bias have a gradient
 
+  /// y = x weightT + bias + beta y.
   template <class Backend, class P, class X, class Y, class T>
   void forward(Backend& b, const P& p, X x, Y y, T beta) const {
     detail::forward(b, p, x, y, beta);
   }
+  /// dx = dy weight + beta dx; adds dyT x to the weight's gradient and the column sums of dy to the bias's, if any.
   template <class Backend, class P, class G, class X, class Dy, class Dx, class T>
   void backward(Backend& b, const P& p, const G& g, X x, Dy dy, Dx dx, T beta) const {
     b.gemm_nn(dy, p.weight, dx, beta);
@@ -70,12 +73,14 @@ struct dense {
 
 /// Never trained: no gradient, no optimiser state, and no product for them.
 struct frozen {
-  static constexpr bool trains_weight = false;
+  static constexpr bool trains_weight = false;  ///< no gradient for weight and bias
 
+  /// y = x weightT + bias + beta y.
   template <class Backend, class P, class X, class Y, class T>
   void forward(Backend& b, const P& p, X x, Y y, T beta) const {
     detail::forward(b, p, x, y, beta);
   }
+  /// dx = dy weight + beta dx; g and x are ignored.
   template <class Backend, class P, class G, class X, class Dy, class Dx, class T>
   void backward(Backend& b, const P& p, const G&, X, Dy dy, Dx dx, T beta) const {
     b.gemm_nn(dy, p.weight, dx, beta);

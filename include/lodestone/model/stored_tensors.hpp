@@ -14,13 +14,13 @@ namespace lodestone {
 
 /// One named tensor of a folder as a range of a unit's flat buffers.
 struct stored_tensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  std::int64_t unit = 0;
+  std::string name;                  ///< as in the folder
+  std::vector<std::int64_t> shape;   ///< [rows, columns] or [rows]
+  std::int64_t unit = 0;             ///< whose buffers hold it
   std::int64_t offset = 0;           ///< first element in the unit's weight buffer
   std::int64_t gradient_offset = 0;  ///< first element in its gradient buffer; meaningless when not trained
   std::int64_t count = 0;            ///< elements
-  bool is_trained = true;
+  bool is_trained = true;            ///< has a gradient and optimiser state
 };
 
 /// All tensors of a store, in forward order: what loading, exporting, saving and inspecting go through.

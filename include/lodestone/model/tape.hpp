@@ -20,9 +20,12 @@ using uploaded = decltype(std::declval<Backend&>().upload(std::span<const T>{}))
 /// has m of them in everything that follows the keys and values.
 template <class Backend>
 struct layer_tape {
+  /// Blocks of the backend's arena: rows, and one number a row or a row and head.
+  ///@{
   using space = typename Backend::space;
   using value = block<typename Backend::value_type, 2, space>;
   using statistic = block<typename Backend::accumulate_type, 1, space>;
+  ///@}
 
   value input;         ///< x [T, E]
   value normed_in;     ///< [T, E]
@@ -42,6 +45,7 @@ struct layer_tape {
   value gate_up;       ///< [m, 2F]
   value activated;     ///< [m, F]
 
+  /// Whether the tensor is there; qkv also in its gathered form.
   [[nodiscard]] bool has(activation name) const {
     switch (name) {
       case activation::input: return static_cast<bool>(input);
@@ -57,6 +61,7 @@ struct layer_tape {
     return false;
   }
 
+  /// Gives the tensor's blocks back, those of its statistics included; absent ones are skipped.
   void drop(activation name) {
     switch (name) {
       case activation::input: input.reset(); break;
@@ -99,6 +104,7 @@ struct layer_tape {
 /// Keys and values of the tokens that a generation has seen, per layer [capacity, 2 K D].
 template <class Backend>
 struct kv_cache {
+  /// [L]; a row holds keys [K D], then values [K D].
   std::vector<block<typename Backend::value_type, 2, typename Backend::space>> layers;
   std::int64_t length = 0;    ///< rows in use
   std::int64_t capacity = 0;  ///< rows
@@ -107,21 +113,30 @@ struct kv_cache {
 /// One forward pass: what all layers share, and their tapes.
 template <class Backend>
 struct forward_pass {
+  /// The backend's space, and a table of cosines or sines in its memory.
+  ///@{
   using space = typename Backend::space;
   using table = block<typename Backend::accumulate_type, 2, space>;
+  ///@}
 
-  std::int64_t T = 0;
+  std::int64_t T = 0;  ///< tokens of the batch
   std::int64_t m = 0;  ///< rows of the last layer's output
-  uploaded<Backend, std::int32_t> tokens;
-  uploaded<Backend, std::int64_t> rows;  ///< [m] when gathered
-  bool gathers = false;                  ///< the last layer computes the chosen rows only
-  table cosine, sine;                    ///< [T, R / 2]
-  table row_cosine, row_sine;            ///< [m, R / 2] when gathered
-  std::vector<slice> slices;
+  uploaded<Backend, std::int32_t> tokens;  ///< [T]
+  uploaded<Backend, std::int64_t> rows;    ///< [m] when gathered
+  bool gathers = false;                    ///< the last layer computes the chosen rows only
+  /// [T, R / 2], R rotated elements of a head.
+  ///@{
+  table cosine, sine;
+  ///@}
+  /// [m, R / 2] when gathered.
+  ///@{
+  table row_cosine, row_sine;
+  ///@}
+  std::vector<slice> slices;      ///< of the batch, or one over the whole cache; layers narrow them by their window
   std::vector<slice> row_slices;  ///< when gathered
-  std::vector<layer_tape<Backend>> tapes;
+  std::vector<layer_tape<Backend>> tapes;                ///< [L]
   block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
-  kv_cache<Backend>* cache = nullptr;
+  kv_cache<Backend>* cache = nullptr;                    ///< not null: keys and values go to it and come from it
 };
 
 }  // namespace lodestone
