@@ -135,7 +135,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(elementwise_operations_equal_those_of_the_host, T,
     cpu.scatter_add_rows(const_view(some.host.view()), rows_wanted, x.host.view());
     BOOST_TEST(difference(gpu, x.view(), x.host.flat()) < tolerance<T>);
 
-    gpu.scale(x.view(), T{0.5F});
+    gpu.scale(x.view(), 0.5);
     cpu.scale(x.host.view(), 0.5);
     BOOST_TEST(difference(gpu, x.view(), x.host.flat()) < tolerance<T>);
     gpu.fill(x.view().columns(0, (width + 1) / 2), T{2.0F});

@@ -48,7 +48,7 @@ void check_against_torch(double tolerance, double gradient_scale) {
       settings.bias_correction2 = 1 - std::pow(settings.beta2, number);
       settings.gradient_scale = gradient_scale;
       tensor<T, 1> gradient = vector_of<T>(step["gradient"]);
-      backend.scale(gradient.view(), static_cast<T>(1 / gradient_scale));
+      backend.scale(gradient.view(), 1 / gradient_scale);
       backend.adamw(weights, first, second, gradient, settings);
       BOOST_TEST(distance(elements(weights.view()), step["weights"].get<std::vector<double>>()) <= tolerance);
       BOOST_TEST(distance(elements(first.view()), step["first_moment"].get<std::vector<double>>()) <= tolerance);

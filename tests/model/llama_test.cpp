@@ -271,7 +271,7 @@ BOOST_AUTO_TEST_CASE(frozen_projections_give_the_other_gradients_unchanged) {
   model m(config, *trained);
   train_once(m, batch, activations::keep_all{}.table(config.layers));
 
-  auto frozen = small_store<host<double>>(config, 1, true);
+  auto frozen = small_store<host<double>>(config, 1, trained_parts{.projections = false});
   llama<host<double>, blocked_attention, projections::frozen> f(config, *frozen);
   const std::vector<double> c = fixed_coefficients(batch);
   f.train(

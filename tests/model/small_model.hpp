@@ -77,10 +77,12 @@ void randomise(Store& store, std::uint64_t seed = 1) {
 
 template <class Backend>
 std::unique_ptr<lodestone::parameters::replicated<Backend>> small_store(const lodestone::model_config& config,
-                                                                        int threads = 1, bool frozen = false,
+                                                                        int threads = 1,
+                                                                        lodestone::trained_parts trained = {},
                                                                         lodestone::dist::any_communicator group = {}) {
   auto store = std::make_unique<lodestone::parameters::replicated<Backend>>(
-      config, std::make_unique<Backend>(threads), lodestone::parameters::purpose::training, group, frozen);
+      config, std::make_unique<Backend>(threads), lodestone::parameters::purpose::training, group,
+      std::move(trained));
   randomise(*store);
   return store;
 }

@@ -88,7 +88,7 @@ outcome gradients_of(const example_set& data, const step_plan& step, const loss:
   outcome result;
   std::mutex guard;
   dist::threads::run(ranks, [&](dist::threads::communicator& group) {
-    const auto weights = small_store<backend>(config, 1, false, dist::any_communicator(group));
+    const auto weights = small_store<backend>(config, 1, {}, dist::any_communicator(group));
     llama<backend, blocked_attention> model(config, *weights);
     const auto lengths =
         program<llama<backend, blocked_attention>, loss::weighted_sft, batching::naive, position::contiguous,
@@ -167,7 +167,7 @@ class sharded_layer_store {
   using value_type = double;
 
   sharded_layer_store(const model_config& config, dist::threads::communicator& group)
-      : inner_(small_store<lodestone::host<double>>(config, 1, false, dist::any_communicator(group))), group_(&group) {
+      : inner_(small_store<lodestone::host<double>>(config, 1, {}, dist::any_communicator(group))), group_(&group) {
     const std::int64_t count = inner_->layout(sharded).count;
     part_ = (count + group.size() - 1) / group.size();
     begin_ = std::min(count, part_ * group.rank());
@@ -179,6 +179,7 @@ class sharded_layer_store {
   }
 
   [[nodiscard]] const model_config& config() const { return inner_->config(); }
+  [[nodiscard]] const trained_parts& trained() const { return inner_->trained(); }
   [[nodiscard]] lodestone::host<double>& backend() { return inner_->backend(); }
   [[nodiscard]] const unit_layout& layout(std::int64_t unit) const { return inner_->layout(unit); }
   void acquire(std::int64_t unit) {
@@ -301,7 +302,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_shards_a_layer_trains_to_the_same_weights) {
   std::vector<std::vector<double>> expected(4);
   std::vector<std::vector<double>> sharded(4);
   dist::threads::run(3, [&](dist::threads::communicator& group) {
-    const auto weights = small_store<backend>(config, 1, false, dist::any_communicator(group));
+    const auto weights = small_store<backend>(config, 1, {}, dist::any_communicator(group));
     llama<backend, blocked_attention> model(config, *weights);
     sharded_layer_store shards(config, group);
     llama<backend, blocked_attention, projections::dense, sharded_layer_store> model_on_shards(config, shards);

@@ -21,7 +21,7 @@
 
 namespace lodestone::parameters {
 
-/// Fills a store with the weights of `source`. Throws format_error, before anything is changed, unless the source holds
+/// Fills a store with the weights of `source`; adapters stay as they are. Throws format_error, before anything is changed, unless the source holds
 /// every tensor in its shape and nothing else (check_tensors). A tied model may keep its one matrix under the head's
 /// name.
 template <class Store>
@@ -31,11 +31,11 @@ void load_weights(Store& store, const tensor_source& source) {
   check_tensors(source, config);
   const std::vector<named_tensor> expected = tensor_names_in(source, config);
   std::vector<element> elements;
-  const std::vector<stored_tensor> tensors = stored_tensors(store);
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const stored_tensor& tensor = tensors[i];
+  std::size_t next = 0;
+  for (const stored_tensor& tensor : stored_tensors(store)) {
+    if (is_adapter(tensor.kind)) continue;
     elements.resize(static_cast<std::size_t>(tensor.count));
-    convert_elements(source.at(expected[i].name), std::span<element>{elements});
+    convert_elements(source.at(expected[next++].name), std::span<element>{elements});
     store.set_weights(tensor, std::span<const element>{elements});
   }
 }
@@ -46,6 +46,7 @@ struct load_options {
   std::optional<model_config> config{};  ///< in place of the folder's, e.g. with another RoPE base
   int threads = 0;                     ///< of a host backend; 0: all cores
   int device = 0;                      ///< of a GPU backend
+  trained_parts trained{};             ///< with adapters: initialised with seed 0
 };
 
 /// The model folder `folder` in a replicated store:
@@ -59,18 +60,21 @@ template <class Backend>
                                        const load_options& options = {}) {
   constexpr bool on_host = std::is_same_v<typename Backend::space, host_memory>;
   replicated<Backend> store(options.config ? *options.config : read_model_config(folder),
-                            std::make_unique<Backend>(on_host ? options.threads : options.device), options.use, group);
+                            std::make_unique<Backend>(on_host ? options.threads : options.device), options.use, group,
+                            options.trained);
   load_weights(store, tensor_source(folder));
+  initialise_adapters(store, 0);
   return store;
 }
 
-/// Writes the store's weights as a model folder whose other files come from `source`, the folder it was loaded from.
+/// Writes the store's weights, without adapters, as a model folder whose other files come from `source`, the folder it was loaded from.
 /// The folder appears complete or not at all. Throws io_error, config_error and format_error as pretrained_writer does.
 template <class Store>
 void save_folder(Store& store, const std::filesystem::path& folder, const std::filesystem::path& source,
                  const export_options& options = {}) {
   pretrained_writer writer(folder, source, store.config(), options);
   for (const stored_tensor& tensor : stored_tensors(store)) {
+    if (is_adapter(tensor.kind)) continue;
     store.acquire(tensor.unit);
     const auto view = store.weights(tensor.unit).rows(tensor.offset, tensor.offset + tensor.count);
     const auto values = store.backend().to_host(view);

@@ -310,7 +310,7 @@ class cuda {
     on_cuda::fill<U>(lane(), as_matrix(view), static_cast<float>(value));
   }
   template <class U, std::size_t Rank>
-  void scale(tensor_view<U, Rank, device_memory> view, std::type_identity_t<U> factor) {
+  void scale(tensor_view<U, Rank, device_memory> view, double factor) {
     on_cuda::scale<U>(lane(), as_matrix(view), static_cast<float>(factor));
   }
   /// target = source with conversion between float and bf16.

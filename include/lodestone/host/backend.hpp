@@ -163,7 +163,7 @@ class host {
     on_host::fill(*pool_, view, value);
   }
   template <class U, std::size_t Rank>
-  void scale(tensor_view<U, Rank> view, std::type_identity_t<U> factor) {
+  void scale(tensor_view<U, Rank> view, double factor) {
     on_host::scale(*pool_, view, factor);
   }
   /// target = source with conversion between float, double, bf16 and f16.

@@ -188,11 +188,11 @@ void fill(thread_pool& pool, tensor_view<T, Rank> view, std::type_identity_t<T> 
   detail::for_pieces(pool, view, [&](T* to, std::int64_t, std::int64_t count) { std::fill_n(to, count, value); });
 }
 
-/// Every element *= factor.
+/// Every element *= factor, rounded to T first.
 template <class T, std::size_t Rank>
-void scale(thread_pool& pool, tensor_view<T, Rank> view, std::type_identity_t<T> factor) {
-  detail::for_pieces(pool, view, [&](T* to, std::int64_t, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) to[i] *= factor;
+void scale(thread_pool& pool, tensor_view<T, Rank> view, double factor) {
+  detail::for_pieces(pool, view, [by = static_cast<T>(factor)](T* to, std::int64_t, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] *= by;
   });
 }
 

@@ -147,7 +147,7 @@ class count {
     touch(view, 1);
   }
   template <class U, std::size_t Rank>
-  void scale(tensor_view<U, Rank, no_memory> view, std::type_identity_t<U>) {
+  void scale(tensor_view<U, Rank, no_memory> view, double) {
     touch(view, 2);
   }
   template <class From, class To, std::size_t Rank>

@@ -196,15 +196,20 @@ class decoder_layers {
     linear_gradients<accumulate_type, space> g;
   };
 
-  /// The weight and bias of a linear layer; gradients only when `with_gradients`.
+  /// The weight, bias and adapters of a linear layer; gradients only when `with_gradients`.
   [[nodiscard]] linear linear_of(std::int64_t unit, parameter weight, parameter bias, bool with_gradients) const {
     const unit_layout& layout = weights_->layout(unit);
     const auto flat = weights_->weights(unit);
     linear result;
-    result.p = {layout.matrix(flat, weight), layout.vector(flat, bias)};
+    const adapted_rows& adapted = layout.adapters.projections[projection_index(weight)];
+    const parameter a = adapter_a(weight);
+    const parameter b = adapter_b(weight);
+    result.p = {layout.matrix(flat, weight), layout.vector(flat, bias),
+                {layout.matrix(flat, a), layout.matrix(flat, b), adapted}, layout.adapters.scale};
     if (with_gradients) {
       const auto gradient = weights_->gradient(unit);
-      result.g = {layout.gradient_matrix(gradient, weight), layout.gradient_vector(gradient, bias)};
+      result.g = {layout.gradient_matrix(gradient, weight), layout.gradient_vector(gradient, bias),
+                  {layout.gradient_matrix(gradient, a), layout.gradient_matrix(gradient, b), adapted}};
     }
     return result;
   }

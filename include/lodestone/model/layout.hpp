@@ -24,11 +24,65 @@ enum class parameter : std::uint8_t {
   down_weight, down_bias,          ///< [E, F]; [E]
   final_norm,                      ///< [E]
   head_weight,                     ///< [V, E]; absent when tied to the embedding
+  qkv_a, qkv_b,                    ///< adapters: A [n r, E] of the n adapted blocks, B [their rows, r]
+  o_a, o_b,                        ///< A [r, H D]; B [E, r]
+  gate_up_a, gate_up_b,            ///< A [n r, E]; B [their rows, r]
+  down_a, down_b,                  ///< A [r, F]; B [E, r]
 };
 /// Number of enumerators of parameter.
-inline constexpr std::size_t parameter_kinds = 15;
+inline constexpr std::size_t parameter_kinds = 23;
 
-/// A projection's own additions to its weight (LoRA's A and B) come after the parameters of config.json.
+/// The four linear layers of a decoder layer, in the order of forward.
+inline constexpr std::array<parameter, 4> projection_weights{parameter::qkv_weight, parameter::o_weight,
+                                                             parameter::gate_up_weight, parameter::down_weight};
+
+/// True for the factors of low-rank adapters.
+[[nodiscard]] constexpr bool is_adapter(parameter kind) { return kind >= parameter::qkv_a; }
+/// True for A, the factor that meets the input.
+[[nodiscard]] constexpr bool is_adapter_input(parameter kind) {
+  return is_adapter(kind) && (static_cast<int>(kind) - static_cast<int>(parameter::qkv_a)) % 2 == 0;
+}
+/// Position in projection_weights of a projection's weight, or of the projection that an adapter belongs to.
+[[nodiscard]] constexpr std::size_t projection_index(parameter kind) {
+  if (is_adapter(kind)) return (static_cast<std::size_t>(kind) - static_cast<std::size_t>(parameter::qkv_a)) / 2;
+  return kind == parameter::qkv_weight ? 0 : kind == parameter::o_weight ? 1 : kind == parameter::gate_up_weight ? 2 : 3;
+}
+/// The adapter factors A and B of the projection with weight `kind`.
+///@{
+[[nodiscard]] constexpr parameter adapter_a(parameter kind) {
+  return static_cast<parameter>(static_cast<std::size_t>(parameter::qkv_a) + 2 * projection_index(kind));
+}
+[[nodiscard]] constexpr parameter adapter_b(parameter kind) {
+  return static_cast<parameter>(static_cast<std::size_t>(parameter::qkv_a) + 2 * projection_index(kind) + 1);
+}
+///@}
+
+/// Outputs of a fused projection that have adapters: ascending ranges, one for each adapted row block.
+struct adapted_rows {
+  /// Half-open range of outputs.
+  struct range {
+    std::int64_t begin = 0;  ///< first output
+    std::int64_t end = 0;    ///< one past the last
+  };
+  std::array<range, 3> ranges{};  ///< the first `count` are meant
+  std::size_t count = 0;          ///< adapted blocks, n
+
+  /// Outputs of all ranges: the rows of B.
+  [[nodiscard]] std::int64_t rows() const {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < count; ++i) sum += ranges[i].end - ranges[i].begin;
+    return sum;
+  }
+};
+
+/// The adapters of the four projections of a layer.
+struct unit_adapters {
+  std::int64_t rank = 0;                    ///< r; 0: none
+  double scale = 0.0;                       ///< what multiplies (x A^T) B^T
+  std::array<adapted_rows, 4> projections;  ///< in the order of projection_weights
+};
+
+/// Where a parameter lies in the buffers of its unit.
 struct parameter_place {
   std::int64_t rows = 0;             ///< 0: this unit has no such parameter
   std::int64_t columns = 0;          ///< 1 for vectors
@@ -45,6 +99,7 @@ struct unit_layout {
   std::array<parameter_place, parameter_kinds> places{};  ///< by kind
   std::int64_t count = 0;           ///< elements of the weight buffer
   std::int64_t gradient_count = 0;  ///< elements of the gradient buffer
+  unit_adapters adapters;           ///< whose factors are the places of the adapter kinds
 
   /// The place of `kind`; rows == 0 when the unit has no such parameter.
   [[nodiscard]] const parameter_place& operator[](parameter kind) const {
@@ -85,10 +140,13 @@ struct unit_layout {
 /// Number of units of a model: embedding, layers, head.
 [[nodiscard]] inline std::int64_t unit_count(const model_config& config) { return config.layers + 2; }
 
-/// Layout of unit `unit`. `is_trained(kind)` says which parameters have a gradient.
+/// Layout of unit `unit`. `is_trained(kind)` says which parameters have a gradient. Adapters come after the parameters
+/// of config.json.
 template <class IsTrained>
-[[nodiscard]] unit_layout make_unit_layout(const model_config& config, std::int64_t unit, const IsTrained& is_trained) {
+[[nodiscard]] unit_layout make_unit_layout(const model_config& config, std::int64_t unit, const IsTrained& is_trained,
+                                           const unit_adapters& adapters = {}) {
   unit_layout layout;
+  layout.adapters = adapters;
   const auto add = [&](parameter kind, std::int64_t rows, std::int64_t columns, bool is_matrix) {
     parameter_place& place = layout.places[static_cast<std::size_t>(kind)];
     place = {rows, columns, is_matrix, is_trained(kind), layout.count, layout.gradient_count};
@@ -115,6 +173,12 @@ template <class IsTrained>
     vector(parameter::gate_up_bias, 2 * config.feed_forward, config.mlp_bias);
     matrix(parameter::down_weight, E, config.feed_forward);
     vector(parameter::down_bias, E, config.mlp_bias);
+    for (const parameter weight : projection_weights) {
+      const adapted_rows& adapted = adapters.projections[projection_index(weight)];
+      if (adapted.count == 0) continue;
+      matrix(adapter_a(weight), static_cast<std::int64_t>(adapted.count) * adapters.rank, layout[weight].columns);
+      matrix(adapter_b(weight), adapted.rows(), adapters.rank);
+    }
   } else {
     vector(parameter::final_norm, E);
     if (!config.tied_head) matrix(parameter::head_weight, config.vocabulary, E);

@@ -30,7 +30,7 @@ namespace lodestone {
 ///
 /// The model owns no weights: it acquires and releases units of the store (model/parameters.hpp) and tells it when the
 /// gradients of a unit are final. One model object is driven by one thread.
-template <class Backend, class Attention, class Projection = projections::dense,
+template <class Backend, class Attention, class Projection = projections::lora,
           class Store = parameters::replicated<Backend>>
 class llama {
  public:
@@ -53,6 +53,12 @@ class llama {
         head_(weights) {
     if (!(weights.config() == config_))
       throw config_error("the weights were loaded for another configuration", "llama", "pass weights.config()");
+    if (!Projection::has_adapters && weights.trained().adapters.rank != 0)
+      throw config_error("the weights have adapters, which this projection policy ignores", "llama",
+                         "use projections::lora");
+    if (!Projection::trains_weight && weights.trained().projections)
+      throw config_error("the weights of linear layers are to be trained, which this projection policy never does",
+                         "llama", "use projections::dense, or a store with trained_parts{.projections = false}");
   }
 
   [[nodiscard]] const model_config& config() const { return config_; }              ///< equal to weights().config()

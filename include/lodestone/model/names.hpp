@@ -41,6 +41,11 @@ struct named_tensor {
 /// `layer` counts from 0 and matters for parameters of layers only; throws shape_error when out of range.
 [[nodiscard]] std::vector<row_block> row_blocks(const model_config& config, parameter kind, std::int64_t layer = 0);
 
+/// The same for any parameter of a unit with this layout, adapters included: those of the row block "MODULE.weight" are
+/// "MODULE.lora_A.weight" [r, C] and "MODULE.lora_B.weight" [N, r].
+[[nodiscard]] std::vector<row_block> row_blocks(const model_config& config, const unit_layout& layout, parameter kind,
+                                                std::int64_t layer = 0);
+
 /// Every tensor that a folder of this model holds, in forward order.
 [[nodiscard]] std::vector<named_tensor> tensor_names(const model_config& config);
 

@@ -70,8 +70,33 @@ LODESTONE_INLINE std::vector<row_block> row_blocks(const model_config& config, p
     case parameter::head_weight:
       if (config.tied_head) return {};
       return whole("lm_head.weight", "transformer.output_layer.weight", config.vocabulary);
+    case parameter::qkv_a: case parameter::qkv_b: case parameter::o_a: case parameter::o_b:
+    case parameter::gate_up_a: case parameter::gate_up_b: case parameter::down_a: case parameter::down_b:
+      return {};  // no folder of a model holds them
   }
   return {};
+}
+
+LODESTONE_INLINE std::vector<row_block> row_blocks(const model_config& config, const unit_layout& layout,
+                                                   parameter kind, std::int64_t layer) {
+  if (!is_adapter(kind)) return row_blocks(config, kind, layer);
+  const parameter weight = projection_weights[projection_index(kind)];
+  const adapted_rows& adapted = layout.adapters.projections[projection_index(kind)];
+  std::vector<row_block> blocks;
+  std::int64_t row = 0;
+  std::size_t next = 0;
+  for (const row_block& block : row_blocks(config, weight, layer)) {
+    if (next < adapted.count && adapted.ranges[next].begin == row) {
+      const std::string module = block.name.substr(0, block.name.size() - std::string_view(".weight").size());
+      if (is_adapter_input(kind))
+        blocks.push_back({module + ".lora_A.weight", layout.adapters.rank});
+      else
+        blocks.push_back({module + ".lora_B.weight", block.rows});
+      ++next;
+    }
+    row += block.rows;
+  }
+  return blocks;
 }
 
 LODESTONE_INLINE std::vector<named_tensor> tensor_names(const model_config& config) {

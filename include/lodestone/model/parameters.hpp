@@ -13,6 +13,7 @@
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/dist/any.hpp>
+#include <lodestone/model/adapters.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/stored_tensors.hpp>
@@ -35,7 +36,7 @@ struct owned_part {
 /// A parameter store.
 ///
 /// Requires, for a unit in [0, L + 2):
-///  1. `config()`, `backend()`, `layout(unit)`.
+///  1. `config()`, `trained()`, `backend()`, `layout(unit)`.
 ///  2. `acquire(unit)` / `release(unit)`: between them `weights(unit)` is whole. They nest and may communicate.
 ///  3. `gradient(unit)`: the local sums of this step, or an empty view when the unit is not trained.
 ///  4. `gradients_final(unit)`: called once a step by every rank, units in the same order; afterwards `owned(unit)`
@@ -47,6 +48,7 @@ struct owned_part {
 template <class S>
 concept parameter_store = requires(S& store, std::int64_t unit) {
   { store.config() } -> std::convertible_to<const model_config&>;
+  { store.trained() } -> std::convertible_to<const trained_parts&>;
   store.backend();
   { store.layout(unit) } -> std::convertible_to<const unit_layout&>;
   store.acquire(unit);
@@ -81,22 +83,20 @@ class replicated {
   /// Whether weights are kept a second time in the accumulation type: the optimiser's small steps would round away.
   static constexpr bool has_master = !std::same_as<value_type, accumulate_type>;
 
-  /// Buffers for `config`, weights zero. `frozen_projections` leaves the weights of linear layers without gradient.
-  replicated(model_config config, std::unique_ptr<Backend> backend, purpose use,
-             dist::any_communicator group = {}, bool frozen_projections = false)
-      : config_(std::move(config)), backend_(std::move(backend)), group_(group), use_(use) {
-    const auto is_trained = [&](parameter kind) {
-      if (use == purpose::inference) return false;
-      switch (kind) {
-        case parameter::qkv_weight: case parameter::qkv_bias: case parameter::o_weight: case parameter::o_bias:
-        case parameter::gate_up_weight: case parameter::gate_up_bias: case parameter::down_weight:
-        case parameter::down_bias: return !frozen_projections;
-        default: return true;
-      }
-    };
+  /// Buffers for `config`, weights zero (adapters too: see initialise_adapters). Gradients, moments and, where the
+  /// compute type is narrow, masters exist for the `trained` parts only. Throws config_error for adapters whose targets
+  /// fit nothing.
+  replicated(model_config config, std::unique_ptr<Backend> backend, purpose use, dist::any_communicator group = {},
+             trained_parts trained = {})
+      : config_(std::move(config)),
+        backend_(std::move(backend)),
+        group_(group),
+        use_(use),
+        trained_(std::move(trained)) {
+    check_targets(config_, trained_.adapters);
     for (std::int64_t unit = 0; unit < unit_count(config_); ++unit) {
       unit_buffers u;
-      u.layout = make_unit_layout(config_, unit, is_trained);
+      u.layout = make_unit_layout(config_, unit, trained_, use == purpose::training);
       u.weights = tensor<value_type, 1, space>(extents<1>{{u.layout.count}});
       if (use == purpose::training) {
         const extents<1> trained{{u.layout.gradient_count}};
@@ -121,6 +121,7 @@ class replicated {
   [[nodiscard]] Backend& backend() { return *backend_; }  ///< owned by the store
   [[nodiscard]] dist::any_communicator& group() { return group_; }  ///< the ranks that gradients are summed over
   [[nodiscard]] purpose use() const { return use_; }  ///< inference: gradients and moments are empty
+  [[nodiscard]] const trained_parts& trained() const { return trained_; }  ///< what training changes
   [[nodiscard]] std::int64_t units() const { return static_cast<std::int64_t>(units_.size()); }  ///< L + 2
   /// `unit` in [0, units()).
   [[nodiscard]] const unit_layout& layout(std::int64_t unit) const { return at(unit).layout; }
@@ -254,6 +255,7 @@ class replicated {
   std::unique_ptr<Backend> backend_;
   dist::any_communicator group_;
   purpose use_;
+  trained_parts trained_;
   std::vector<unit_buffers> units_;
 };
 

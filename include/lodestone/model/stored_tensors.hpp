@@ -12,10 +12,11 @@
 
 namespace lodestone {
 
-/// One named tensor of a folder as a range of a unit's flat buffers.
+/// One named tensor as a range of a unit's flat buffers.
 struct stored_tensor {
   std::string name;                  ///< as in the folder
   std::vector<std::int64_t> shape;   ///< [rows, columns] or [rows]
+  parameter kind = parameter::embedding;  ///< that it is a row block of
   std::int64_t unit = 0;             ///< whose buffers hold it
   std::int64_t offset = 0;           ///< first element in the unit's weight buffer
   std::int64_t gradient_offset = 0;  ///< first element in its gradient buffer; meaningless when not trained
@@ -23,7 +24,8 @@ struct stored_tensor {
   bool is_trained = true;            ///< has a gradient and optimiser state
 };
 
-/// All tensors of a store, in forward order: what loading, exporting, saving and inspecting go through.
+/// All tensors of a store, in forward order, a layer's adapters (is_adapter(kind)) after its own: what loading,
+/// exporting, saving and inspecting go through.
 template <class Store>
 [[nodiscard]] std::vector<stored_tensor> stored_tensors(const Store& store) {
   std::vector<stored_tensor> tensors;
@@ -34,8 +36,9 @@ template <class Store>
       const auto kind = static_cast<parameter>(k);
       if (place.rows == 0) continue;
       std::int64_t done = 0;  // elements of the blocks before
-      for (row_block& block : row_blocks(store.config(), kind, is_of_layer(kind) ? unit - 1 : 0)) {
+      for (row_block& block : row_blocks(store.config(), layout, kind, is_of_layer(kind) ? unit - 1 : 0)) {
         stored_tensor tensor;
+        tensor.kind = kind;
         tensor.name = std::move(block.name);
         tensor.shape = {block.rows};
         if (place.is_matrix) tensor.shape.push_back(place.columns);

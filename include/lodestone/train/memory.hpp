@@ -33,14 +33,15 @@ struct need {
   [[nodiscard]] std::int64_t total_bytes() const { return activation_bytes + weight_bytes + training_bytes; }
 };
 
-/// Counts a training micro-batch of a Model with this configuration. Nothing of the model's size is allocated, so it
+/// Counts a training micro-batch of a Model with this configuration and these trained parts. Nothing of the model's size is allocated, so it
 /// also answers for models that do not fit this machine.
 template <class Model>
 [[nodiscard]] need count_micro_batch(const model_config& config, const token_batch& batch,
-                                     const activation_table& table, bool linear_loss = true) {
+                                     const activation_table& table, bool linear_loss = true,
+                                     const trained_parts& trained = {}) {
   using twin = counting_twin<Model>;
   typename twin::store store(config, std::make_unique<typename twin::backend>(), parameters::purpose::training, {},
-                             !Model::projection_type::trains_weight);
+                             trained);
   typename twin::model model(config, store);
   store.backend().reset_work();
   const auto no_coefficients = [](std::span<const double>, std::span<double>) { return 0.0; };

@@ -111,7 +111,8 @@ class program {
     train::need most;
     for (const micro_batch* candidate : largest(data, plan)) {
       const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
-      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear());
+      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear(),
+                                                                      model_.weights().trained());
       if (need.activation_bytes >= most.activation_bytes) most = need;
     }
     return most;

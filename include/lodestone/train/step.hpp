@@ -48,7 +48,7 @@ void for_each_trained(const Store& store, std::int64_t unit, const Visit& visit)
     const parameter_place& place = layout.places[k];
     const auto kind = static_cast<parameter>(k);
     if (place.rows == 0 || !place.is_trained) continue;
-    visit(kind, place, row_blocks(store.config(), kind, is_of_layer(kind) ? unit - 1 : 0).front().name);
+    visit(kind, place, row_blocks(store.config(), layout, kind, is_of_layer(kind) ? unit - 1 : 0).front().name);
   }
 }
 
