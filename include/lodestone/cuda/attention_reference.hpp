@@ -22,11 +22,14 @@ namespace on_cuda {
 /// What the kernels of attention_reference read and write; shapes as in attention/concept.hpp.
 template <class T>
 struct attention_operands {
-  attention_shape shape;
+  attention_shape shape;          ///< heads, head dimension and scale
   const slice* slices = nullptr;  ///< on the device
-  std::int64_t slice_count = 0;
+  std::int64_t slice_count = 0;   ///< elements of `slices`
+  /// q [Tq, H D]; k, v [Tk, K D]; backward only: o, d_o [Tq, H D].
+  ///@{
   matrix<const T> q, k, v;
-  matrix<const T> o, d_o;      ///< backward only
+  matrix<const T> o, d_o;
+  ///@}
   const float* lse = nullptr;  ///< backward only
   const float* delta = nullptr;  ///< [Tq H], backward only
 };
@@ -57,6 +60,8 @@ struct attention_reference {
                   backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}})};
   }
 
+  /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error for heads above largest_head;
+  /// slices are not checked.
   template <class Backend, class Q, class K, class O>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, O o,
                typename Backend::template vector<float> lse) const {
@@ -68,6 +73,7 @@ struct attention_reference {
     on_cuda::attention_forward<T>(backend.lane(), in, o, lse.data());
   }
 
+  /// As attention_policy says; otherwise as forward().
   template <class Backend, class Q, class K, class Dq>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, Q o,
                 typename Backend::template vector<const float> lse, Q d_o, Dq dq, Dq dk, Dq dv) const {

@@ -37,15 +37,18 @@ class cuda {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, bf16>, "the CUDA backend computes in bf16 or float");
 
  public:
-  using value_type = T;
+  using value_type = T;           ///< of weights and activations
   using accumulate_type = float;  ///< of tables, statistics, gradients of parameters and optimiser states
-  using space = device_memory;
+  using space = device_memory;    ///< of views and blocks
+  /// Views of device memory, and lists that upload() has copied there; the host's copy of a list stays with it.
+  ///@{
   template <class U>
   using matrix = tensor_view<U, 2, device_memory>;
   template <class U>
   using vector = tensor_view<U, 1, device_memory>;
   using tokens = backend_list<std::int32_t, device_memory>;
   using indices = backend_list<std::int64_t, device_memory>;
+  ///@}
 
   /// The GPU number `device`. Throws device_error when there is none.
   explicit cuda(int device = 0) : facts_(on_cuda::describe_device(device)), parts_(select(device)) {}
@@ -53,7 +56,7 @@ class cuda {
   cuda& operator=(const cuda&) = delete;
   ~cuda() { (void)cudaStreamSynchronize(parts_.lane.get()); }
 
-  [[nodiscard]] const on_cuda::device_facts& facts() const { return facts_; }
+  [[nodiscard]] const on_cuda::device_facts& facts() const { return facts_; }  ///< as they were at construction
   /// Where operations go; policies put their kernels there too.
   [[nodiscard]] cudaStream_t lane() const { return parts_.lane.get(); }
   /// Waits for everything asked for so far.
@@ -64,7 +67,7 @@ class cuda {
   [[nodiscard]] block<U, Rank, device_memory> allocate(extents<Rank> shape) {
     return memory_.template allocate<U>(shape);
   }
-  [[nodiscard]] lodestone::arena<device_memory>& memory() { return memory_; }
+  [[nodiscard]] lodestone::arena<device_memory>& memory() { return memory_; }  ///< holds the blocks of allocate()
 
   /// A list of the host on the device.
   template <class U>
@@ -166,6 +169,8 @@ class cuda {
                                            {dy.data(), dy.stride()}, {x.data(), x.stride()}, dw.data(), dw.stride(),
                                            beta);
   }
+  /// The function of this name in on_host, put on the lane; what returns numbers to the host waits for them.
+  ///@{
   void add_bias(matrix<T> y, vector<const T> bias) {
     require(bias.size(0) == y.size(1) && bias.is_contiguous(), "add_bias", "y[M,N], bias[N]", y, bias);
     on_cuda::add_bias<T>(lane(), y, bias);
@@ -313,6 +318,7 @@ class cuda {
   void scale(tensor_view<U, Rank, device_memory> view, double factor) {
     on_cuda::scale<U>(lane(), as_matrix(view), static_cast<float>(factor));
   }
+  ///@}
   /// target = source with conversion between float and bf16.
   template <class From, class To, std::size_t Rank>
   void copy(tensor_view<From, Rank, device_memory> source, tensor_view<To, Rank, device_memory> target) {

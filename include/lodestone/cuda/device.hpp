@@ -21,7 +21,7 @@ class device_error : public error {
 
 namespace on_cuda {
 
-/// "gemm.hpp:12 in gemm_nt", for messages.
+/// File and line, such as "matmul.hpp:12", for messages.
 [[nodiscard]] inline std::string place_of(const std::source_location& where) {
   std::string_view file = where.file_name();
   if (const std::size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
@@ -61,10 +61,10 @@ inline void check_launch(std::string_view kernel, const std::source_location& wh
 
 /// What the GPU is: for reports and choices.
 struct device_facts {
-  std::string name;
+  std::string name;         ///< as the driver gives it
   int major = 0;            ///< compute capability
-  int minor = 0;
-  int multiprocessors = 0;
+  int minor = 0;            ///< compute capability, second number
+  int multiprocessors = 0;  ///< of the whole GPU
   int shared_memory = 0;    ///< bytes a block may ask for
   std::int64_t memory = 0;  ///< bytes
 };
@@ -96,6 +96,7 @@ struct device_facts {
 struct device_memory {
   static constexpr bool keeps_blocks = true;  ///< cudaFree waits for the device: an arena keeps what it no longer needs
 
+  /// Null for 0 bytes. Throws device_error, naming what is free when memory is short.
   [[nodiscard]] static void* allocate(std::size_t bytes) {
     if (bytes == 0) return nullptr;
     void* pointer = nullptr;
@@ -112,11 +113,12 @@ struct device_memory {
     on_cuda::check(status, "cudaMalloc of " + std::to_string(bytes) + " bytes");
     return pointer;
   }
-  static void deallocate(void* pointer) noexcept { (void)cudaFree(pointer); }
+  static void deallocate(void* pointer) noexcept { (void)cudaFree(pointer); }  ///< waits for the device; ignores errors
 };
 
 /// Page-locked memory of the host, which copies to and from the GPU read at full speed and without waiting.
 struct pinned_memory {
+  /// Throws device_error when the host refuses.
   [[nodiscard]] static void* allocate(std::size_t bytes) {
     void* pointer = nullptr;
     const cudaError_t status = cudaMallocHost(&pointer, bytes);
@@ -128,7 +130,7 @@ struct pinned_memory {
     on_cuda::check(status, "cudaMallocHost of " + std::to_string(bytes) + " bytes");
     return pointer;
   }
-  static void deallocate(void* pointer) noexcept { (void)cudaFreeHost(pointer); }
+  static void deallocate(void* pointer) noexcept { (void)cudaFreeHost(pointer); }  ///< ignores errors
 };
 
 namespace on_cuda {
@@ -137,18 +139,21 @@ namespace on_cuda {
 class stream {
  public:
   stream() { check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+  /// Moves: a new lane takes over and leaves the source empty, assignment swaps.
+  ///@{
   stream(stream&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   stream& operator=(stream&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
+  ///@}
   stream(const stream&) = delete;
   stream& operator=(const stream&) = delete;
   ~stream() {
     if (handle_ != nullptr) (void)cudaStreamDestroy(handle_);
   }
 
-  [[nodiscard]] cudaStream_t get() const { return handle_; }
+  [[nodiscard]] cudaStream_t get() const { return handle_; }  ///< null after a move from here
   /// Waits for everything on the lane; a fault of any kernel on it is thrown here.
   void synchronize(const std::source_location& where = std::source_location::current()) const {
     check(cudaStreamSynchronize(handle_), "work on the GPU failed", where);
@@ -165,23 +170,28 @@ class event {
   explicit event(bool timed = false) {
     check(cudaEventCreateWithFlags(&handle_, timed ? cudaEventDefault : cudaEventDisableTiming), "cudaEventCreate");
   }
+  /// Moves: a new event takes over and leaves the source empty, assignment swaps.
+  ///@{
   event(event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   event& operator=(event&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
+  ///@}
   event(const event&) = delete;
   event& operator=(const event&) = delete;
   ~event() {
     if (handle_ != nullptr) (void)cudaEventDestroy(handle_);
   }
 
-  [[nodiscard]] cudaEvent_t get() const { return handle_; }
+  [[nodiscard]] cudaEvent_t get() const { return handle_; }  ///< null after a move from here
+  /// Moves the point to after all work that is now on the lane.
   void record(const stream& lane) { check(cudaEventRecord(handle_, lane.get()), "cudaEventRecord"); }
   /// The lane goes on only when this event has happened.
   void hold_back(const stream& lane) const {
     check(cudaStreamWaitEvent(lane.get(), handle_, 0), "cudaStreamWaitEvent");
   }
+  /// Waits for the event, not at all before the first record(); a fault of work before it is thrown here.
   void synchronize() const { check(cudaEventSynchronize(handle_), "work on the GPU failed"); }
   /// Milliseconds from `start` to this event; both timed and both done.
   [[nodiscard]] float milliseconds_since(const event& start) const {

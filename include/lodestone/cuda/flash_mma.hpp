@@ -44,15 +44,23 @@ namespace lodestone::on_cuda {
 
 /// A tile of rows and the segments that it walks.
 struct flash_tile {
+  /// Rows of the stream.
+  ///@{
   std::int32_t row_begin = 0;
   std::int32_t row_end = 0;
+  ///@}
+  /// Indices in the segments of its walk; equal when no row sees anything.
+  ///@{
   std::int32_t segment_begin = 0;
   std::int32_t segment_end = 0;
+  ///@}
 };
 
 /// Columns [column_begin, column_end) that rows [row_begin, row_end) of a tile see where low <= column - row <= up.
 /// Every row of the tile sees every column of [inner_begin, inner_end): blocks of columns inside need no mask.
 struct flash_segment {
+  /// Rows and columns of the streams, absolute; see above.
+  ///@{
   std::int32_t row_begin = 0;
   std::int32_t row_end = 0;
   std::int32_t column_begin = 0;
@@ -61,13 +69,14 @@ struct flash_segment {
   std::int32_t up = 0;
   std::int32_t inner_begin = 0;
   std::int32_t inner_end = 0;
+  ///@}
 };
 
 /// Tiles of one direction in device memory, the longest walk first.
 struct flash_walk_view {
-  const flash_tile* tiles = nullptr;
-  const flash_segment* segments = nullptr;
-  std::int32_t tile_count = 0;
+  const flash_tile* tiles = nullptr;        ///< [tile_count]
+  const flash_segment* segments = nullptr;  ///< of all tiles; a tile's are consecutive
+  std::int32_t tile_count = 0;              ///< tiles that together hold every row once
   std::int32_t heads_together = 1;  ///< (kv) heads whose tiles run side by side, so that what they walk stays in L2
 };
 
@@ -79,22 +88,25 @@ struct flash_schedule_view {
 
 /// Tiles of one direction.
 struct flash_walk {
-  std::vector<flash_tile> tiles;
-  std::vector<flash_segment> segments;
-  std::int32_t heads_together = 1;
+  std::vector<flash_tile> tiles;        ///< the longest walk first
+  std::vector<flash_segment> segments;  ///< of all tiles; a tile's are consecutive
+  std::int32_t heads_together = 1;      ///< as in flash_walk_view
 };
 
 /// What flash_forward and flash_backward do for one list of slices: plain arrays, uploaded as one block of bytes.
 struct flash_schedule {
-  flash_walk queries;
-  flash_walk keys;
+  flash_walk queries;  ///< tiles of query rows, which walk keys
+  flash_walk keys;     ///< tiles of keys, which walk query rows
 
   /// Device pointers of the four arrays, for a caller that uploads each of them.
   struct pointers {
+    /// The copy of the array of this name in `queries` or `keys`; null only where that is empty.
+    ///@{
     const flash_tile* query_tiles = nullptr;
     const flash_segment* query_segments = nullptr;
     const flash_tile* key_tiles = nullptr;
     const flash_segment* key_segments = nullptr;
+    ///@}
   };
 
   /// Bytes of the four arrays as copy_to lays them out: segments first, since they are the larger elements.
@@ -122,6 +134,7 @@ struct flash_schedule {
     const auto* query_tiles = static_cast<const flash_tile*>(end);
     return view(pointers{query_tiles, query_segments, query_tiles + queries.tiles.size(), key_segments});
   }
+  /// The view of copies that lie where `at` says.
   [[nodiscard]] flash_schedule_view view(const pointers& at) const {
     const auto count = [](const flash_walk& walk) { return static_cast<std::int32_t>(walk.tiles.size()); };
     return {{at.query_tiles, at.query_segments, count(queries), queries.heads_together},
@@ -134,29 +147,41 @@ struct flash_schedule {
 /// 16 bytes and strides multiples of 8 elements. Rows of o and dq that see no key, and rows of dk and dv that no query
 /// sees, are written as zeros; lse of such a row is -infinity.
 struct flash_arguments {
-  attention_shape shape;
+  attention_shape shape;     ///< head_dim must be the launcher's HeadDim
   std::int64_t queries = 0;  ///< rows of q, o, d_o, dq
   std::int64_t keys = 0;     ///< rows of k, v, dk, dv
 
+  /// q [queries, H D]; k, v [keys, K D].
+  ///@{
   const bf16* q = nullptr;
   const bf16* k = nullptr;
   const bf16* v = nullptr;
+  ///@}
+  /// Elements from row to row.
+  ///@{
   std::int64_t q_stride = 0;
   std::int64_t k_stride = 0;
   std::int64_t v_stride = 0;
+  ///@}
   bf16* o = nullptr;  ///< written by the forward pass, read by the backward pass
-  std::int64_t o_stride = 0;
+  std::int64_t o_stride = 0;  ///< elements from row to row
   float* lse = nullptr;  ///< [queries * heads], head h of row t at t * heads + h; written forward, read backward
 
   // The backward pass alone:
+  /// d_o, dq [queries, H D]; dk, dv [keys, K D]. d_o is read, the others are overwritten.
+  ///@{
   const bf16* d_o = nullptr;
   bf16* dq = nullptr;
   bf16* dk = nullptr;
   bf16* dv = nullptr;
+  ///@}
+  /// Elements from row to row.
+  ///@{
   std::int64_t d_o_stride = 0;
   std::int64_t dq_stride = 0;
   std::int64_t dk_stride = 0;
   std::int64_t dv_stride = 0;
+  ///@}
   float* delta = nullptr;  ///< [queries * heads], scratch: the rows' sums of d_o * o
 
   float* dq_sums = nullptr;  ///< [queries * heads * head_dim], scratch of flash_backward_atomic alone

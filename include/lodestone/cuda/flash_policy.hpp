@@ -26,10 +26,12 @@ struct flash_mma {
   /// The memory of one call, beyond its operands: the schedule and, backward, one number a query row and head.
   template <class Backend>
   struct memory {
-    on_cuda::flash_schedule schedule;
+    on_cuda::flash_schedule schedule;  ///< on the host
+    /// Its arrays on the device, which reserve() does not fill yet.
     block<std::byte, 1, typename Backend::space> tables;
-    block<float, 1, typename Backend::space> delta;
+    block<float, 1, typename Backend::space> delta;  ///< [Tq H], scratch; empty forward
   };
+  /// Builds the schedule and takes the memory. Throws shape_error as make_flash_schedule.
   template <class Backend>
   [[nodiscard]] memory<Backend> reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                                         std::int64_t queries, std::int64_t keys, bool backward) const {
@@ -39,6 +41,7 @@ struct flash_mma {
     return held;
   }
 
+  /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error as reserve() and flash_forward.
   template <class Backend, class Q, class K, class O>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, O o,
                typename Backend::template vector<float> lse) const {
@@ -51,6 +54,7 @@ struct flash_mma {
     });
   }
 
+  /// As attention_policy says; otherwise as forward().
   template <class Backend, class Q, class K, class Dq>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, Q o,
                 typename Backend::template vector<const float> lse, Q d_o, Dq dq, Dq dk, Dq dv) const {
@@ -119,6 +123,7 @@ struct flash_mma {
 /// flash_mma where it serves the model's head dimension and the element type is bf16, else attention_reference: for
 /// programs that learn the model at run time.
 struct flash_or_reference {
+  /// What the chosen policy reserves; the other's part stays empty.
   template <class Backend>
   [[nodiscard]] auto reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                              std::int64_t queries, std::int64_t keys, bool backward) const {
@@ -132,6 +137,7 @@ struct flash_or_reference {
     return held;
   }
 
+  /// The chosen policy's forward pass, with its errors.
   template <class Backend, class... Operands>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                const Operands&... operands) const {
@@ -140,6 +146,7 @@ struct flash_or_reference {
     attention_reference{}.forward(backend, shape, slices, operands...);
   }
 
+  /// The chosen policy's backward pass, with its errors.
   template <class Backend, class... Operands>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                 const Operands&... operands) const {

@@ -68,7 +68,7 @@ enum class product : std::uint8_t {
 
 /// One row-major operand: its elements and the distance of its rows.
 struct operand {
-  const void* data = nullptr;
+  const void* data = nullptr;  ///< in device memory, not owned
   std::int64_t stride = 0;  ///< elements
 };
 
@@ -79,6 +79,7 @@ struct operand {
 /// count), so that packs of any length share plans. Token counts are cut so that no operand passes 2^31 elements.
 class matmul {
  public:
+  /// Takes `workspace_bytes` of device memory, which algorithms may use during a product.
   explicit matmul(std::size_t workspace_bytes = std::size_t{32} << 20) : workspace_bytes_(workspace_bytes) {
     cublasLtHandle_t handle = nullptr;
     check(cublasLtCreate(&handle), "cublasLtCreate");
@@ -111,7 +112,7 @@ class matmul {
     }
   }
 
-  [[nodiscard]] std::size_t plans() const { return plans_.size(); }
+  [[nodiscard]] std::size_t plans() const { return plans_.size(); }  ///< made so far
 
  private:
   struct key {

@@ -86,12 +86,15 @@ void label_gradient(cudaStream_t lane, matrix<const float> logits, vector<const 
 /// The scalars of optim::adamw_step in float.
 struct adamw_scalars {
   float decay;  ///< 1 - learning_rate weight_decay
-  float beta1, rest1;  ///< rest1 = 1 - beta1
+  /// Decay rates of the moments, and rest = 1 - beta.
+  ///@{
+  float beta1, rest1;
   float beta2, rest2;
+  ///@}
   float rate;             ///< learning_rate / bias_correction1
   float root_correction;  ///< 1 / sqrt(bias_correction2)
-  float epsilon;
-  float gradient_scale;
+  float epsilon;          ///< added to the corrected root of the second moment
+  float gradient_scale;   ///< factor of every gradient, from clipping
 };
 /// Updates the master weights and moments.
 template <class A>

@@ -36,10 +36,14 @@ void check(const attention_shape& shape, std::span<const slice> slices, matrix<c
 /// end), both relative to each row's largest score. Scores are in units of ln 2.
 template <class T>
 struct online_softmax {
+  /// A register of scores and its elements.
+  ///@{
   using pack = typename simd<T, register_bytes>::type;
   static constexpr int lanes = simd<T, register_bytes>::lanes;
-  static constexpr T hidden = -std::numeric_limits<T>::infinity();
+  ///@}
+  static constexpr T hidden = -std::numeric_limits<T>::infinity();  ///< the score of a key that is not seen
 
+  /// No key seen yet; `width` is P.
   online_softmax(std::int64_t rows, std::int64_t width)
       : maxima(extents<1>{{rows}}), powers(extents<2>{{rows, lanes}}), sums(extents<2>{{rows, width}}) {
     std::fill_n(maxima.data(), rows, hidden);
@@ -72,13 +76,14 @@ struct online_softmax {
     power = added;
   }
 
+  /// The powers of row r, summed over the lanes in a fixed order.
   [[nodiscard]] T power_sum(std::int64_t r) const {
     return lane_sum<T>(lanes, [from = powers.data() + r * lanes](std::int64_t i) { return from[i]; });
   }
 
-  tensor<T, 1> maxima;
-  tensor<T, 2> powers;
-  tensor<T, 2> sums;
+  tensor<T, 1> maxima;  ///< [rows] largest scores, `hidden` before the first key
+  tensor<T, 2> powers;  ///< [rows, lanes]
+  tensor<T, 2> sums;    ///< [rows, P]
 };
 
 }  // namespace attention
@@ -152,8 +157,8 @@ namespace attention {
 
 /// Slices that share a query row or a key row, directly or through others, and how their key tiles are dealt out.
 struct component {
-  std::vector<slice> slices;
-  std::int64_t pairs = 0;
+  std::vector<slice> slices;  ///< in the order of the list, those without pairs left out
+  std::int64_t pairs = 0;   ///< (query, key) pairs of all slices: its cost
   std::int64_t shares = 1;  ///< tasks per key-value head: share i takes the key tiles i, i + shares, ...
 };
 

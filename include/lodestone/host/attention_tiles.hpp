@@ -55,15 +55,16 @@ void row_product(int bytes, std::int64_t rows, std::int64_t columns, std::int64_
 template <class T>
 class operands {
  public:
+  /// Chooses the padding of rows from the head dimension.
   operands(const attention_shape& shape)  // NOLINT(google-explicit-constructor): used in this file only
       : size_(shape.head_dim), kv_heads_(shape.kv_heads), bytes_(row_bytes<T>(size_)) {
     const std::int64_t lanes = bytes_ / static_cast<int>(sizeof(T));
     padded_ = tile_count(size_, lanes) * lanes;
   }
 
-  [[nodiscard]] int bytes() const { return bytes_; }
-  [[nodiscard]] std::int64_t size() const { return size_; }
-  [[nodiscard]] std::int64_t padded() const { return padded_; }
+  [[nodiscard]] int bytes() const { return bytes_; }             ///< of a vector in row_product, see row_bytes
+  [[nodiscard]] std::int64_t size() const { return size_; }      ///< D
+  [[nodiscard]] std::int64_t padded() const { return padded_; }  ///< P
 
   /// x[rows, K*group*D] times `factor` as [K][rows*group][P].
   [[nodiscard]] tensor<T, 3> stack(thread_pool& pool, matrix<const T> x, std::int64_t group, T factor) const {
@@ -117,11 +118,14 @@ template <class T>
 /// The part of a slice that one tile of scores covers: queries [q_begin, q_end), and the union of the keys they see
 /// within the tile, [k_begin, k_end).
 struct window {
+  /// In rows of the query stream and of the key stream.
+  ///@{
   std::int64_t q_begin;
   std::int64_t q_end;
   std::int64_t k_begin;
   std::int64_t k_end;
-  [[nodiscard]] bool empty() const { return q_begin >= q_end || k_begin >= k_end; }
+  ///@}
+  [[nodiscard]] bool empty() const { return q_begin >= q_end || k_begin >= k_end; }  ///< no pair of the slice lies here
 };
 
 /// Queries [q_begin, q_end) against keys [k_begin, k_end): rows and keys of `s` that have a pair there.
@@ -160,22 +164,28 @@ template <class T>
 /// Columns of a score tile, rounded outwards to whole registers.
 template <class T>
 struct columns {
-  static constexpr std::int64_t lanes = simd<T, register_bytes>::lanes;
+  static constexpr std::int64_t lanes = simd<T, register_bytes>::lanes;  ///< elements of a register
+  /// Columns of the tile, multiples of `lanes`.
+  ///@{
   std::int64_t begin;
   std::int64_t end;
+  ///@}
+  /// The keys of `w` in a tile whose first column is key `k_origin`.
   columns(const window& w, std::int64_t k_origin)
       : begin((w.k_begin - k_origin) / lanes * lanes), end(tile_count(w.k_end - k_origin, lanes) * lanes) {}
-  [[nodiscard]] std::int64_t count() const { return end - begin; }
+  [[nodiscard]] std::int64_t count() const { return end - begin; }  ///< a multiple of `lanes`
 };
 
 /// Hides the scores of keys that a row does not see. Most tiles are seen whole by all their rows, which costs one test.
 template <class T>
 class mask {
  public:
+  /// For the queries of `w`; keeps a reference to `s`.
   mask(const slice& s, const window& w, const columns<T>& span, std::int64_t k_origin)
       : slice_(s), span_(span), origin_(k_origin),
         idle_(s.last_key(w.q_begin) >= k_origin + span.end && s.first_key(w.q_end - 1) <= k_origin + span.begin) {}
 
+  /// Sets the hidden scores of query q in row[span.begin, span.end) to minus infinity; `row` starts at key `k_origin`.
   void operator()(std::int64_t q, T* row) const {
     if (idle_) return;
     const std::int64_t first = std::clamp(slice_.first_key(q) - origin_, span_.begin, span_.end);

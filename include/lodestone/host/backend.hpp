@@ -35,15 +35,19 @@ class host {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "the host backend computes in float or double");
 
  public:
-  using value_type = T;
+  using value_type = T;       ///< of weights and activations
   using accumulate_type = T;  ///< of tables, coefficients, statistics and optimiser states
-  using space = host_memory;
+  using space = host_memory;  ///< of views and blocks
+
+  /// Views of host memory, and lists that operations read in place.
+  ///@{
   template <class U>
   using matrix = tensor_view<U, 2>;
   template <class U>
   using vector = tensor_view<U, 1>;
   using tokens = std::span<const std::int32_t>;
   using indices = std::span<const std::int64_t>;
+  ///@}
 
   /// `threads` threads, the caller included; 0 takes all cores.
   explicit host(int threads = 0)
@@ -55,15 +59,15 @@ class host {
   host(const host&) = delete;
   host& operator=(const host&) = delete;
 
-  [[nodiscard]] thread_pool& pool() { return *pool_; }
-  [[nodiscard]] const std::shared_ptr<thread_pool>& shared_pool() const { return pool_; }
+  [[nodiscard]] thread_pool& pool() { return *pool_; }  ///< borrowed by every operation
+  [[nodiscard]] const std::shared_ptr<thread_pool>& shared_pool() const { return pool_; }  ///< for further backends
 
   /// A block of the program's arena; it must not outlive the backend.
   template <class U, std::size_t Rank>
   [[nodiscard]] block<U, Rank, host_memory> allocate(extents<Rank> shape) {
     return memory_.template allocate<U>(shape);
   }
-  [[nodiscard]] lodestone::arena<host_memory>& memory() { return memory_; }
+  [[nodiscard]] lodestone::arena<host_memory>& memory() { return memory_; }  ///< holds the blocks of allocate()
 
   /// Makes a list on the host readable by operations: here it already is.
   template <class U>
@@ -103,6 +107,8 @@ class host {
     policy.backward(*this, shape, slices, q, k, v, o, lse, d_o, dq, dk, dv);
   }
 
+  /// The function of this name in on_host, run on pool().
+  ///@{
   void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) {
     on_host::gemm_nt<T>(*pool_, x, w, y, beta);
   }
@@ -166,6 +172,7 @@ class host {
   void scale(tensor_view<U, Rank> view, double factor) {
     on_host::scale(*pool_, view, factor);
   }
+  ///@}
   /// target = source with conversion between float, double, bf16 and f16.
   template <class From, class To, std::size_t Rank>
   void copy(tensor_view<From, Rank> source, tensor_view<To, Rank> target) {

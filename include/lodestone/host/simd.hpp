@@ -22,8 +22,9 @@ inline constexpr int register_count = 16;  ///< vector registers
 /// A vector of Bytes / sizeof(T) elements that may lie at any address.
 template <class T, int Bytes>
 struct simd {
+  /// The register: unaligned, and allowed to alias other types.
   typedef T type __attribute__((vector_size(Bytes), aligned(alignof(T)), may_alias));
-  static constexpr int lanes = Bytes / static_cast<int>(sizeof(T));
+  static constexpr int lanes = Bytes / static_cast<int>(sizeof(T));  ///< elements of a register
 };
 
 /// The elements at `from` as a register, in place.

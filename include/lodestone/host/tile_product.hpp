@@ -10,9 +10,9 @@ namespace lodestone::on_host {
 /// A left operand of a tile product: element (i, k) lies at data[i * row + k * depth].
 template <class T>
 struct left_operand {
-  const T* data;
-  std::int64_t row;
-  std::int64_t depth;
+  const T* data;       ///< element (0, 0), not owned
+  std::int64_t row;    ///< elements from one row to the next
+  std::int64_t depth;  ///< elements from one k to the next
 };
 
 namespace detail {

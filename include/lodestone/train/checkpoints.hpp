@@ -135,6 +135,8 @@ template <class Store>
 template <class Store>
 class checkpoints {
  public:
+  /// `store` and the communicator behind `group` must outlive the object. A `keep_last` below 1 counts as 1, the best
+  /// step is kept beside those; `metadata` goes into every state.
   checkpoints(Store& store, std::filesystem::path root, dist::any_communicator group, std::int64_t keep_last = 3,
               bool keep_best = true, std::map<std::string, std::string> metadata = {})
       : store_(&store),
@@ -144,6 +146,8 @@ class checkpoints {
         keep_best_(keep_best),
         metadata_(std::move(metadata)) {}
 
+  /// Writes the state of at.step and removes what is not kept; a collective. Returns the line for the log, empty except
+  /// on rank 0. Throws as write_state() and prune_training_states().
   [[nodiscard]] std::string save(const progress& at, bool is_best) {
     std::string text;
     if (group_.rank() == 0) {

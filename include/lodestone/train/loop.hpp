@@ -21,10 +21,10 @@ namespace lodestone::train {
 
 /// What a run does beside its steps.
 struct loop_options {
-  std::string title = "training";
-  std::int64_t epochs = 1;
+  std::string title = "training";  ///< for recorders, one line
+  std::int64_t epochs = 1;     ///< passes over the data
   std::int64_t max_steps = 0;  ///< 0: no limit but the epochs
-  std::uint64_t seed = 42;
+  std::uint64_t seed = 42;            ///< of plans and positions; a resumed run must give the same
   std::int64_t evaluate_every = 0;    ///< steps between evaluations of the held-out set; 0: before and after only
   std::int64_t save_every = 0;        ///< steps between checkpoints; 0: at the end and on a signal only
   std::int64_t position_bucket = 0;   ///< tokens a bucket of the held-out loss by position; 0: none
@@ -40,12 +40,12 @@ struct loop_options {
 /// whether the resumed run has the same examples.
 struct progress {
   std::int64_t step = 0;  ///< steps done
-  std::int64_t steps = 0;
-  std::uint64_t seed = 0;
-  std::uint64_t data_fingerprint = 0;
+  std::int64_t steps = 0;  ///< of the whole run
+  std::uint64_t seed = 0;                                      ///< loop_options::seed of the run
+  std::uint64_t data_fingerprint = 0;                          ///< fingerprint() of its training examples
   std::int64_t tokens = 0;                                     ///< trained so far
   double best_loss = std::numeric_limits<double>::infinity();  ///< of the held-out set
-  std::int64_t best_step = 0;
+  std::int64_t best_step = 0;                                  ///< of best_loss; 0: before training or never
 };
 
 /// Keeps checkpoints. Requires `save(progress, is_best)`, called on every rank at the same step; it returns a sentence
@@ -57,7 +57,7 @@ concept saver = requires(S& s, const progress& at) {
 
 /// Keeps nothing.
 struct no_saver {
-  [[nodiscard]] std::string save(const progress&, bool) const { return {}; }
+  [[nodiscard]] std::string save(const progress&, bool) const { return {}; }  ///< empty
 };
 static_assert(saver<no_saver>);
 

@@ -18,18 +18,22 @@ struct counting_twin;
 /// The twin of a Llama.
 template <class Backend, class Attention, class Projection, class Store>
 struct counting_twin<llama<Backend, Attention, Projection, Store>> {
+  /// The same parts as the Llama's, over the counting backend; its store is always whole.
+  ///@{
   using backend = count<Backend>;
   using store = parameters::replicated<backend>;
   using model = llama<backend, Attention, Projection, store>;
+  ///@}
 };
 
 /// What one micro-batch takes, forward and backward.
 struct need {
   std::int64_t activation_bytes = 0;  ///< peak of the arena
-  std::int64_t weight_bytes = 0;
+  std::int64_t weight_bytes = 0;      ///< in the compute type
   std::int64_t training_bytes = 0;    ///< gradients, masters and moments
-  work done;
+  work done;                          ///< operations and traffic of the micro-batch
 
+  /// What must fit in memory at once.
   [[nodiscard]] std::int64_t total_bytes() const { return activation_bytes + weight_bytes + training_bytes; }
 };
 

@@ -25,11 +25,11 @@ namespace lodestone {
 struct evaluation {
   double sequence_loss = 0.0;  ///< mean over sequences of the mean over targets (LongAlign equation 2)
   double token_loss = 0.0;     ///< mean over targets
-  std::int64_t sequences = 0;
-  std::int64_t targets = 0;
-  std::int64_t tokens = 0;
+  std::int64_t sequences = 0;  ///< all examples of the set, those without targets included
+  std::int64_t targets = 0;    ///< scored tokens
+  std::int64_t tokens = 0;     ///< of all examples
   std::vector<double> bucket_loss;  ///< mean over targets whose position falls in the bucket
-  std::vector<std::int64_t> bucket_targets;
+  std::vector<std::int64_t> bucket_targets;  ///< in each bucket; 0: its loss is 0 and means nothing
 };
 
 /// The seven parts of a training program.
@@ -54,6 +54,7 @@ class program {
   static_assert(communicator<Communicator>, "the communicator must model communicator: see dist/concept.hpp");
 
  public:
+  /// `group` must outlive the program. Throws config_error when the activation table does not fit the model.
   program(Model model, Loss loss, Batching batching, Position position, Activations activations, Optimizer optimizer,
           Communicator& group)
       : model_(std::move(model)),
@@ -67,6 +68,8 @@ class program {
     table_.check(model_.config().layers);
   }
 
+  /// The parts of the program; activations() is the table that the policy made for this model.
+  ///@{
   [[nodiscard]] Model& model() { return model_; }
   [[nodiscard]] const Loss& loss() const { return loss_; }
   [[nodiscard]] const Batching& batching() const { return batching_; }
@@ -74,6 +77,7 @@ class program {
   [[nodiscard]] const Optimizer& optimizer() const { return optimizer_; }
   [[nodiscard]] const activation_table& activations() const { return table_; }
   [[nodiscard]] Communicator& group() { return *group_; }
+  ///@}
 
   /// Parity with LongAlign's trainer: position ids run on through a pack.
   void set_assemble_options(const lodestone::batching::assemble_options& options) { options_ = options; }
@@ -185,6 +189,7 @@ class program {
     return result;
   }
 
+  /// Tokens of every example, in the order of the store.
   template <example_store Data>
   [[nodiscard]] static std::vector<std::int64_t> lengths(const Data& data) {
     std::vector<std::int64_t> result(static_cast<std::size_t>(data.size()));

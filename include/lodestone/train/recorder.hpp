@@ -15,8 +15,8 @@ namespace lodestone {
 
 /// A key of the resolved configuration and its value, as text.
 struct setting {
-  std::string key = {};
-  std::string value = {};
+  std::string key = {};    ///< e.g. "learning_rate"
+  std::string value = {};  ///< for people to read
 };
 
 /// Sent once, before the first step. Spans are valid during the call only.
@@ -24,9 +24,9 @@ struct run_started {
   std::string title = {};                       ///< one line, e.g. "supervised fine-tuning of llama-2-7b"
   std::int64_t steps = 0;                  ///< optimiser steps of the whole run, those before a resume included
   std::int64_t resumed_step = 0;           ///< steps already done; 0 for a new run
-  double epochs = 0.0;
+  double epochs = 0.0;                     ///< of the whole run
   std::int64_t parameters = 0;             ///< trained scalars
-  int ranks = 1;
+  int ranks = 1;                                ///< processes or threads that share the steps
   std::vector<setting> settings = {};           ///< the resolved configuration, in its order
   std::span<const std::int64_t> lengths = {};   ///< tokens of every training example, of one epoch
   std::span<const std::int64_t> packs = {};     ///< tokens of every micro-batch of the first epoch, in plan order
@@ -43,20 +43,21 @@ struct step_record {
   double gradient_norm = 0.0;     ///< global, before clipping
   std::int64_t tokens = 0;        ///< tokens in the streams
   std::int64_t targets = 0;       ///< scored tokens with weight > 0
-  std::int64_t sequences = 0;
+  std::int64_t sequences = 0;        ///< those with targets
   std::int64_t without_targets = 0;  ///< sequences that contribute nothing
   std::int64_t packs = 0;         ///< micro-batches
   double seconds = 0.0;           ///< wall time of the step
   bool clipped = false;           ///< the gradient was scaled down to the clipping norm
   bool skipped = false;           ///< loss or gradient was not finite: the weights are unchanged
 
+  /// 0 when `seconds` is.
   [[nodiscard]] double tokens_per_second() const { return seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0; }
 };
 
 /// Mean loss of the scored tokens at positions [begin, end).
 struct position_bucket {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
+  std::int64_t begin = 0;      ///< first position
+  std::int64_t end = 0;        ///< one past the last
   double loss = 0.0;           ///< mean of -log p over the targets
   std::int64_t targets = 0;    ///< 0: no target fell here and `loss` means nothing
   friend bool operator==(const position_bucket&, const position_bucket&) = default;
@@ -64,14 +65,14 @@ struct position_bucket {
 
 /// Sent whenever a held-out set has been scored; step 0 is before training.
 struct evaluation_record {
-  std::int64_t step = 0;
+  std::int64_t step = 0;                 ///< steps done
   std::string name = "held-out";         ///< which set
   double loss = 0.0;                     ///< with the training loss's normaliser
   double token_loss = 0.0;               ///< mean over all scored tokens; exp of it is the perplexity
-  std::int64_t tokens = 0;
-  std::int64_t targets = 0;
-  std::int64_t sequences = 0;
-  double seconds = 0.0;
+  std::int64_t tokens = 0;               ///< of the whole set
+  std::int64_t targets = 0;              ///< scored tokens of the set
+  std::int64_t sequences = 0;            ///< of the set, those without targets included
+  double seconds = 0.0;                  ///< wall time of the scoring
   bool best = false;                     ///< the lowest `loss` of this run so far
   std::vector<position_bucket> buckets = {};  ///< ascending, disjoint
 };
@@ -86,9 +87,9 @@ enum class message_level : std::uint8_t { note, warning, error };
 
 /// A sentence for people: a checkpoint written, examples dropped, a doubled BOS removed.
 struct message {
-  message_level level = message_level::note;
-  std::string text = {};
-  std::int64_t step = 0;
+  message_level level = message_level::note;  ///< note: nothing is wrong
+  std::string text = {};                      ///< one sentence
+  std::int64_t step = 0;                      ///< steps done when it was sent
 };
 
 /// Why a run ended.
@@ -107,7 +108,7 @@ enum class run_outcome : std::uint8_t {
 
 /// Sent once, after the last step.
 struct run_finished {
-  run_outcome outcome = run_outcome::completed;
+  run_outcome outcome = run_outcome::completed;  ///< the loop itself never sends failed
   std::int64_t step = 0;        ///< the last one done
   std::int64_t steps = 0;       ///< planned
   double seconds = 0.0;         ///< of this process, evaluations and checkpoints included
@@ -139,6 +140,7 @@ class recorders {
  public:
   recorders() requires(sizeof...(Parts) > 0 && (std::default_initializable<Parts> && ...)) = default;
   recorders() requires(sizeof...(Parts) == 0) {}
+  /// Takes the parts over; they hear events in this order.
   explicit recorders(Parts... parts) requires(sizeof...(Parts) > 0) : parts_(std::move(parts)...) {}
 
   /// Passes the event to each part that hears it, in order.
@@ -147,6 +149,7 @@ class recorders {
     std::apply([&](auto&... part) { (pass(part, event), ...); }, parts_);
   }
 
+  /// Part I, counted from 0.
   template <std::size_t I>
   [[nodiscard]] auto& get() {
     return std::get<I>(parts_);
@@ -167,15 +170,19 @@ recorders() -> recorders<>;
 /// A recorder chosen at run time.
 class any_recorder {
  public:
+  /// Takes the recorder over; it hears what it has a `record` for.
   template <recorder R>
     requires(!std::same_as<R, any_recorder>)
   explicit any_recorder(R part) : held_(std::make_unique<model<R>>(std::move(part))) {}
 
+  /// Passes the event on; nothing when the held recorder does not hear it.
+  ///@{
   void record(const run_started& event) { held_->record(event); }
   void record(const step_record& event) { held_->record(event); }
   void record(const evaluation_record& event) { held_->record(event); }
   void record(const message& event) { held_->record(event); }
   void record(const run_finished& event) { held_->record(event); }
+  ///@}
 
  private:
   struct base {
@@ -206,12 +213,14 @@ class any_recorder {
 /// Recorders chosen at run time, as one; empty, it records nothing.
 class recorder_list {
  public:
+  /// Takes a recorder over; it hears events after those that were added before.
   template <recorder R>
   void add(R part) {
     parts_.emplace_back(any_recorder(std::move(part)));
   }
-  [[nodiscard]] std::size_t size() const { return parts_.size(); }
+  [[nodiscard]] std::size_t size() const { return parts_.size(); }  ///< recorders added
 
+  /// Passes the event to every recorder, in the order of add().
   template <class E>
   void record(const E& event) {
     for (any_recorder& part : parts_) part.record(event);

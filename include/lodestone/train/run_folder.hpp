@@ -29,6 +29,8 @@ class run_folder {
   /// created.
   explicit run_folder(std::filesystem::path output, resume_from resume = resume_from::automatic);
 
+  /// Where the files of the run lie; of these only root() and checkpoints() exist from the start.
+  ///@{
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path settings() const { return root_ / "run.toml"; }
   [[nodiscard]] std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
@@ -37,6 +39,7 @@ class run_folder {
   [[nodiscard]] std::filesystem::path model() const { return root_ / "model"; }  ///< a Hugging Face folder
 
   [[nodiscard]] std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
+  ///@}
 
   /// Removes checkpoints of steps after `step`: an older one was chosen to resume from, and the newer ones do not
   /// belong to the run that follows.

@@ -25,19 +25,19 @@ namespace lodestone::train {
 struct step_result {
   double loss = 0.0;           ///< of the whole step, before the update
   double gradient_norm = 0.0;  ///< global, before clipping
-  double learning_rate = 0.0;
-  bool clipped = false;
+  double learning_rate = 0.0;  ///< of this step, even when it was skipped
+  bool clipped = false;    ///< the gradient was scaled down to the clipping norm
   bool skipped = false;    ///< loss or gradient was not finite: weights and moments are unchanged
   std::string not_finite;  ///< name of the first tensor with such a gradient
-  step_totals totals;
+  step_totals totals;      ///< of the whole step, over all ranks
 };
 
 /// Where in a run a step stands.
 struct step_place {
   std::int64_t number = 1;  ///< 1 for the first
   std::int64_t total = 1;   ///< steps of the run, for the schedule
-  std::uint64_t seed = 0;
-  std::uint64_t epoch = 0;
+  std::uint64_t seed = 0;   ///< of the run, for position policies that draw
+  std::uint64_t epoch = 0;  ///< 0 for the first
 };
 
 /// Calls visit(kind, place, name) for each trained tensor of a unit; `name` is that of its first Hugging Face tensor.

@@ -21,13 +21,18 @@ namespace lodestone {
 /// each time whole. Given the metrics.jsonl of the run, a resumed run shows the steps before the resume too.
 class html_recorder {
  public:
+  /// `name` is the page. `metrics`, unless empty, is the run's metrics.jsonl, read when a resumed run starts.
   explicit html_recorder(std::filesystem::path name, std::filesystem::path metrics = {});
 
+  /// Take an event in and write the page when it is due; a message waits for the next writing. Throw io_error, and
+  /// format_error for a bad line of `metrics`.
+  ///@{
   void record(const run_started& event);
   void record(const step_record& event);
   void record(const evaluation_record& event);
   void record(const message& event) { messages_.push_back(event); }
   void record(const run_finished& event);
+  ///@}
 
   /// The page as it stands; more sections may be added before it is written elsewhere.
   [[nodiscard]] html_report report() const;

@@ -12,9 +12,9 @@ namespace lodestone {
 
 /// Rows of text under a header. Columns whose cells are all numbers are aligned at the right.
 struct report_table {
-  std::vector<std::string> header = {};
-  std::vector<std::vector<std::string>> rows = {};
-  std::string caption = {};
+  std::vector<std::string> header = {};  ///< one cell a column
+  std::vector<std::vector<std::string>> rows = {};  ///< a short row leaves its last columns empty
+  std::string caption = {};  ///< a sentence below, may be empty
   bool beside_plot = false;  ///< stands in the row of the plot that was added before, not below it
 };
 
@@ -29,6 +29,7 @@ struct key_number {
 /// All text is escaped: what comes in is shown, never interpreted.
 class html_report {
  public:
+  /// `title` heads the page and names it in the browser; an empty subtitle is left out.
   explicit html_report(std::string title, std::string subtitle = {});
 
   /// Starts a section; it appears in the table of contents.
@@ -39,12 +40,16 @@ class html_report {
   void add_text(std::string_view text);
   /// Commands or output, in a fixed-width box.
   void add_code(std::string_view text);
+  /// A row of cards.
   void add_key_numbers(const std::vector<key_number>& numbers);
+  /// Below everything so far, unless `beside_plot`; an empty table shows its header.
   void add_table(const report_table& table);
   /// Plots that follow each other stand side by side where the window is wide enough.
+  ///@{
   void add_line_plot(const line_plot& plot) { add_figure(to_html(plot)); }
   void add_bar_plot(const bar_plot& plot) { add_figure(to_html(plot)); }
   void add_histogram(const histogram_plot& plot) { add_figure(to_html(plot)); }
+  ///@}
 
   /// The whole page.
   [[nodiscard]] std::string page() const;

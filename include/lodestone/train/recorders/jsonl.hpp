@@ -15,8 +15,8 @@ namespace lodestone {
 
 /// Steps and evaluations of a run so far.
 struct metrics_history {
-  std::vector<step_record> steps = {};
-  std::vector<evaluation_record> evaluations = {};
+  std::vector<step_record> steps = {};              ///< in the order of the file
+  std::vector<evaluation_record> evaluations = {};  ///< in the order of the file
 };
 
 /// Reads the steps and evaluations up to and including `last_step` from a metrics.jsonl. A last line without its
@@ -32,13 +32,16 @@ struct metrics_history {
 /// "event" names the struct: run_started, step, evaluation, message, run_finished.
 class jsonl_recorder {
  public:
-  explicit jsonl_recorder(std::filesystem::path name) : name_(std::move(name)) {}
+  explicit jsonl_recorder(std::filesystem::path name) : name_(std::move(name)) {}  ///< opened by the first event
 
+  /// Appends the event's line; run_started first replaces the file or cuts it back. Throws io_error.
+  ///@{
   void record(const run_started& event);
   void record(const step_record& event);
   void record(const evaluation_record& event);
   void record(const message& event);
   void record(const run_finished& event);
+  ///@}
 
  private:
   void open(int flags);

@@ -14,47 +14,54 @@ namespace lodestone {
 
 /// One line of a plot. Points that are not finite leave a gap.
 struct plot_series {
-  std::string name = {};
+  std::string name = {};       ///< in the legend, which only several series have, and in tooltips
   std::vector<double> x = {};  ///< ascending
   std::vector<double> y = {};  ///< as many
   bool faint = false;     ///< drawn thin and pale: raw values behind their average
-  bool dashed = false;
+  bool dashed = false;    ///< drawn as a broken line
 };
 
 /// Lines over a common axis.
 struct line_plot {
-  std::string title = {};
+  std::string title = {};    ///< above the plot
   std::string x_label = {};  ///< with its unit, e.g. "optimiser step"
   std::string y_label = {};  ///< with its unit, e.g. "loss (nats per target)"
   std::string caption = {};  ///< a sentence below, may be empty
-  std::vector<plot_series> series = {};
+  std::vector<plot_series> series = {};  ///< drawn in order; a faint one has the colour of the next
   bool from_zero = false;  ///< the y axis includes 0
 };
 
 /// One colour of bars: a value for each category; NaN leaves a gap.
 struct bar_series {
-  std::string name = {};
-  std::vector<double> values = {};
+  std::string name = {};            ///< in the legend and in tooltips
+  std::vector<double> values = {};  ///< one a category; surplus ones are left out
 };
 
 /// Groups of bars.
 struct bar_plot {
+  /// As in line_plot.
+  ///@{
   std::string title = {};
   std::string x_label = {};
   std::string y_label = {};
   std::string caption = {};
+  ///@}
+  /// Below the axis, from left to right; of more than 12 only some are labelled.
   std::vector<std::string> categories = {};
-  std::vector<bar_series> series = {};
+  std::vector<bar_series> series = {};  ///< side by side within each category
 };
 
 /// How often values occur.
 struct histogram_plot {
+  /// As in line_plot.
+  ///@{
   std::string title = {};
   std::string x_label = {};
   std::string y_label = "count";
   std::string caption = {};
-  std::vector<double> values = {};
-  bool powers_of_two = false;  ///< bins and axis by powers of two (two bins an octave): for lengths over a wide range
+  ///@}
+  std::vector<double> values = {};  ///< in any order; what is not finite is left out
+  bool powers_of_two = false;  ///< axis by powers of two, two or four bins an octave: for lengths over a wide range
   bool percent = false;        ///< values are shares; the axis runs to 100 %
 };
 

@@ -12,15 +12,16 @@ namespace lodestone::plot {
 
 /// One axis: a range of values laid on a range of pixels.
 struct axis {
-  double low = 0.0;
-  double high = 1.0;
-  double pixel_low = 0.0;
-  double pixel_high = 1.0;
+  double low = 0.0;            ///< value at pixel_low
+  double high = 1.0;           ///< value at pixel_high; above low
+  double pixel_low = 0.0;      ///< left end of a horizontal axis
+  double pixel_high = 1.0;     ///< of a vertical axis less than pixel_low: pixels count from the top
   bool binary_log = false;     ///< powers of two at equal distances; low and high are positive
-  std::vector<double> ticks;
+  std::vector<double> ticks;        ///< ascending, within [low, high]
   std::vector<std::string> labels;  ///< one for each tick
   std::string factor;          ///< "×10⁻⁵" when labels stand for multiples of it, else empty
 
+  /// Where a value lies; outside [low, high] the line goes on. With binary_log the value must be positive.
   [[nodiscard]] double pixel(double value) const;
 };
 
@@ -31,7 +32,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// Fills labels and factor: plain numbers between 0.001 and 10,000, decimal prefixes above (20k), a common power of ten
+/// Fills labels and factor: plain numbers between 0.01 and 10,000, decimal prefixes above (20k), a common power of ten
 /// below.
 void label_ticks(axis& a);
 
@@ -39,7 +40,7 @@ void label_ticks(axis& a);
 [[nodiscard]] axis linear_axis(double low, double high, double pixel_low, double pixel_high, int target,
                                bool round_ends);
 
-/// Powers of two from at most `low` to at least `high` (both at least 1), labelled 256, 1k (= 1,024), 64k.
+/// Powers of two from at most `low` to at least `high` (both at least 1), labelled 256, 1Ki (= 1,024), 64Ki.
 [[nodiscard]] axis binary_axis(double low, double high, double pixel_low, double pixel_high);
 
 }  // namespace lodestone::plot

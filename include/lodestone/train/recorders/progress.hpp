@@ -18,10 +18,14 @@ namespace lodestone {
 /// remaining steps take at the mean of the recent ones (an average whose memory is 20 steps).
 class progress_recorder {
  public:
+  /// How steps are shown; `automatic` is a bar on a terminal and lines elsewhere.
   enum class style : std::uint8_t { automatic, bar, lines };
 
+  /// The stream is borrowed, not closed; `lines` below 1 counts as 1.
   explicit progress_recorder(std::FILE* stream = stderr, style look = style::automatic, std::int64_t lines = 100);
 
+  /// Redraws the bar or prints a line; errors of the stream are ignored.
+  ///@{
   void record(const run_started& event);
 
   void record(const step_record& event);
@@ -31,6 +35,7 @@ class progress_recorder {
   void record(const message& event);
 
   void record(const run_finished& event);
+  ///@}
 
  private:
   [[nodiscard]] static bool is_terminal(std::FILE* stream);

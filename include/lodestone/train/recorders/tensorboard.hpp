@@ -55,13 +55,17 @@ class protobuf {
 /// session mark, which makes TensorBoard drop the points after the resumed step. Each event is written whole.
 class tensorboard_recorder {
  public:
+  /// Made with its event file by the first event.
   explicit tensorboard_recorder(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
+  /// Appends one record, after run_started up to three (session mark and settings). Throws io_error.
+  ///@{
   void record(const run_started& event);
 
   void record(const step_record& event);
 
   void record(const evaluation_record& event);
+  ///@}
 
  private:
   // Event: 1 wall_time, 2 step, 3 file_version, 5 summary, 7 session_log. Summary: 1 value.
