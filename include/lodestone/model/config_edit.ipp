@@ -143,8 +143,9 @@ LODESTONE_INLINE std::string edited_model_config(std::string_view original, cons
   expected.rope = now.rope;
   expected.max_positions = now.max_positions;
   expected.vocabulary = now.vocabulary;
+  expected.tied_head = now.tied_head;
   if (expected != now)
-    throw config_error("the model differs from this file in more than RoPE, context window and vocabulary", where,
+    throw config_error("the model differs from this file in more than RoPE, window, vocabulary and tied head", where,
                        "export with the config.json that the model was read from");
   if (now.rope != before.rope || now.max_positions != before.max_positions) detail::write_rope(json, before, now);
   const bool is_chatglm = now.family == model_family::chatglm;
@@ -153,6 +154,7 @@ LODESTONE_INLINE std::string edited_model_config(std::string_view original, cons
   if (now.vocabulary != before.vocabulary)
     for (const char* key : {"padded_vocab_size", "vocab_size"})
       if (json.contains(key)) json[key] = now.vocabulary;
+  if (now.tied_head != before.tied_head) json["tie_word_embeddings"] = now.tied_head;
   if (stored) {
     const char* name = *stored == dtype::f64   ? "float64"
                        : *stored == dtype::f32 ? "float32"

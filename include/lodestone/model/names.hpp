@@ -46,6 +46,12 @@ struct named_tensor {
 [[nodiscard]] std::vector<row_block> row_blocks(const model_config& config, const unit_layout& layout, parameter kind,
                                                 std::int64_t layer = 0);
 
+/// The same model with a head of its own.
+[[nodiscard]] inline model_config untied(model_config config) {
+  config.tied_head = false;
+  return config;
+}
+
 /// Every tensor that a folder of this model holds, in forward order.
 [[nodiscard]] std::vector<named_tensor> tensor_names(const model_config& config);
 
