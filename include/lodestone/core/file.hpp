@@ -89,7 +89,7 @@ class atomic_file {
  public:
   /// Creates the temporary file; the folder must exist.
   explicit atomic_file(std::filesystem::path final_name);
-  /// Moves: the source then has no file to write to or commit. Assignment discards what the target had not committed.
+  /// Moves: the source then has no file to write to or commit. Assignment discards what the target did not commit.
   ///@{
   atomic_file(atomic_file&& other) noexcept;
   atomic_file& operator=(atomic_file&& other) noexcept;
