@@ -36,7 +36,7 @@ struct sequence {
 struct token_batch {
   std::vector<std::int32_t> tokens;            ///< [T]
   std::vector<std::int32_t> positions;         ///< [T] position ids for RoPE; causality follows the index, not these
-  std::vector<std::int64_t> lengths;           ///< [T] last position id of the row's sequence plus 1 (dynamic NTK scales by it)
+  std::vector<std::int64_t> lengths;           ///< [T] last position id of its sequence + 1 (dynamic NTK scales by it)
   std::vector<slice> slices;                   ///< which rows see which; assemble() gives each example a causal one
   std::vector<scored_token> scored;            ///< those of a sequence side by side
   std::vector<lodestone::sequence> sequences;  ///< in stream order
