@@ -12,9 +12,12 @@ namespace lodestone {
 
 /// A release, as numbers that the language can compare (the macros above are for the preprocessor).
 struct release {
+  /// The numbers of MAJOR.MINOR.PATCH, compared in this order.
+  ///@{
   int major = 0;
   int minor = 0;
   int patch = 0;
+  ///@}
 
   friend constexpr auto operator<=>(const release&, const release&) = default;
 };

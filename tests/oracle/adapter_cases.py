@@ -61,7 +61,7 @@ def randomize(model, generator):
             if value.requires_grad:
                 noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
                 # exact in float32, so that the saved adapter is the one that the numbers belong to
-                value.copy_((value + 0.3 * noise / max(1, value.shape[-1]) ** 0.5).float().double())
+                value.copy_((value + 0.3 * noise / max(1, value.shape[-1]) ** 0.5).to(torch.float32).double())
 
 
 def make_case(name, case, models, out):
@@ -79,7 +79,7 @@ def make_case(name, case, models, out):
             (-log_probs.mean()).backward()
         model.save_pretrained(folder, save_embedding_layers=False)
     saved = load_file(folder / "adapter_model.safetensors")
-    single = {key: value.float().contiguous() for key, value in saved.items()}
+    single = {key: value.to(torch.float32).contiguous() for key, value in saved.items()}
     assert all((single[key].double() == value).all() for key, value in saved.items())
     save_file(single, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     (folder / "README.md").unlink(missing_ok=True)

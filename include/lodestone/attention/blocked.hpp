@@ -12,6 +12,7 @@ namespace lodestone {
 /// Evaluates attention in tiles of 64 keys, never a whole row of scores; tiles that no row sees cost nothing, and heads
 /// that share keys share their tiles. The bits are independent of the number of threads.
 struct blocked_attention {
+  /// Throws shape_error for operands that do not fit the shape, and as check_slices does.
   template <class Backend>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                attention_input<Backend> q, attention_input<Backend> k, attention_input<Backend> v,
@@ -19,6 +20,7 @@ struct blocked_attention {
     on_host::attention_forward<typename Backend::value_type>(backend.pool(), shape, slices, q, k, v, o, lse);
   }
 
+  /// Throws shape_error as forward() does, before anything is written.
   template <class Backend>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                 attention_input<Backend> q, attention_input<Backend> k, attention_input<Backend> v,

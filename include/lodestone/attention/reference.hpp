@@ -18,6 +18,7 @@ namespace lodestone {
 /// An attention policy of three nested loops in double, for any shape and any list of slices; O(D) memory a row beyond
 /// its keys. The meaning of the arguments is that of the concept attention_policy.
 struct reference_attention {
+  /// Time O(H D) for each pair of query row and key. Checks nothing.
   template <class Backend>
   void forward(Backend&, const attention_shape& shape, std::span<const slice> slices, attention_input<Backend> q,
                attention_input<Backend> k, attention_input<Backend> v, attention_output<Backend> o,
@@ -38,6 +39,7 @@ struct reference_attention {
       }
   }
 
+  /// Time O(H D) for each pair of query row and key; sums of the size of dk and dv in double. Checks nothing.
   template <class Backend>
   void backward(Backend&, const attention_shape& shape, std::span<const slice> slices, attention_input<Backend> q,
                 attention_input<Backend> k, attention_input<Backend> v, attention_input<Backend> o,

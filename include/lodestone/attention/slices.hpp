@@ -21,14 +21,15 @@ enum class slice_kind : std::int32_t {
 /// w > 0 keeps only the last w of them: j > i + m - n - w; it belongs to causal slices. The keys that a query row sees
 /// are the union over its slices; slices never overlap (check_slices).
 struct slice {
-  std::int64_t q_begin = 0;
-  std::int64_t q_end = 0;
-  std::int64_t k_begin = 0;
-  std::int64_t k_end = 0;
-  slice_kind kind = slice_kind::causal;
-  std::int64_t window = 0;  ///< 0: unlimited
+  std::int64_t q_begin = 0;              ///< first query row
+  std::int64_t q_end = 0;                ///< one past the last query row
+  std::int64_t k_begin = 0;              ///< first key row
+  std::int64_t k_end = 0;                ///< one past the last key row
+  slice_kind kind = slice_kind::causal;  ///< how the rows see the keys
+  std::int64_t window = 0;               ///< 0: unlimited
 
-  [[nodiscard]] constexpr std::int64_t queries() const { return q_end - q_begin; }
+  [[nodiscard]] constexpr std::int64_t queries() const { return q_end - q_begin; }  ///< number of query rows
+  /// Number of key rows, before mask and window.
   [[nodiscard]] constexpr std::int64_t keys() const { return k_end - k_begin; }
 
   /// First key, in stream rows, that query row q sees.

@@ -24,8 +24,9 @@ enum class meeting : std::uint8_t {
 /// meeting::each_micro_batch the j-th of every rank form a round, and a rank with fewer must still take part in the
 /// collectives of the remaining rounds (rounds() says how many).
 struct assignment {
-  std::vector<std::vector<std::int64_t>> of_rank;
+  std::vector<std::vector<std::int64_t>> of_rank;  ///< [ranks]; a rank's list may be empty
 
+  /// The most micro-batches that one rank holds; 0 for an empty step.
   [[nodiscard]] std::size_t rounds() const;
 };
 

@@ -16,13 +16,13 @@ struct micro_batch {
 
 /// One optimiser step: its content never depends on the number of ranks.
 struct step_plan {
-  std::vector<micro_batch> micro_batches;
+  std::vector<micro_batch> micro_batches;  ///< in plan order; batching::assign() shares them out
   friend bool operator==(const step_plan&, const step_plan&) = default;
 };
 
 /// One epoch.
 struct epoch_plan {
-  std::vector<step_plan> steps;
+  std::vector<step_plan> steps;  ///< in the order of training
   friend bool operator==(const epoch_plan&, const epoch_plan&) = default;
 };
 

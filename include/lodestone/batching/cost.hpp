@@ -18,14 +18,14 @@ namespace lodestone::batching {
 struct cost_model {
   /// Attention layers that see only the last `window` keys.
   struct windowed_layers {
-    std::int64_t window = 0;
-    double per_pair = 0.0;
+    std::int64_t window = 0;  ///< keys, at least 1
+    double per_pair = 0.0;    ///< of all these layers together
   };
 
-  double per_token = 1.0;        ///< linear layers
-  double per_pair = 0.0;         ///< layers with full causal attention: n (n + 1) / 2 pairs for n tokens
-  std::vector<windowed_layers> windows{};
-  double per_micro_batch = 0.0;  ///< what even an empty one costs: launches, gathering sharded weights
+  double per_token = 1.0;                  ///< linear layers
+  double per_pair = 0.0;                   ///< layers with full causal attention: n (n + 1) / 2 pairs for n tokens
+  std::vector<windowed_layers> windows{};  ///< one entry for each window
+  double per_micro_batch = 0.0;            ///< what even an empty one costs: launches, gathering sharded weights
 
   /// Attention's part for one sequence.
   [[nodiscard]] double attention(std::int64_t length) const {
@@ -38,10 +38,12 @@ struct cost_model {
     return sum;
   }
 
+  /// Cost of one sequence of `length` tokens, without a micro-batch's fixed part.
   [[nodiscard]] double sequence(std::int64_t length) const {
     return per_token * static_cast<double>(length) + attention(length);
   }
 
+  /// Cost of a micro-batch; `lengths` holds those of all examples of the store.
   [[nodiscard]] double micro_batch(const lodestone::micro_batch& batch, std::span<const std::int64_t> lengths) const {
     double sum = per_micro_batch;
     for (const std::int64_t example : batch.examples) sum += sequence(lengths[static_cast<std::size_t>(example)]);

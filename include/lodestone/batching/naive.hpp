@@ -17,6 +17,7 @@ struct naive {
   std::int64_t sequences_per_step = 0;  ///< give this
   std::int64_t tokens_per_step = 0;     ///< or this
 
+  /// Throws data_error for an example without tokens, config_error as cut_into_steps does.
   [[nodiscard]] epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t seed, std::uint64_t epoch) const {
     detail::check_lengths(lengths);
     std::vector<micro_batch> stream;

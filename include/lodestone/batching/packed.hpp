@@ -41,13 +41,14 @@ namespace detail {
 /// epoch, for a slightly lower fill. A pack may be filled exactly, the last one is kept, and an example longer than
 /// `tokens` is a data_error that names it.
 struct packed {
-  std::int64_t tokens = 65'536;
-  std::int64_t packs_per_step = 0;      ///< give one of these three; 8 packs when none is given
-  std::int64_t sequences_per_step = 0;  ///< a step closes with the pack that reaches it
-  std::int64_t tokens_per_step = 0;     ///< likewise
-  packing algorithm = packing::best_fit_decreasing;
-  std::int64_t window = 0;              ///< examples packed together; 0: all
+  std::int64_t tokens = 65'536;                      ///< most tokens of a pack
+  std::int64_t packs_per_step = 0;                   ///< give one of these three; 8 packs when none is given
+  std::int64_t sequences_per_step = 0;               ///< a step closes with the pack that reaches it
+  std::int64_t tokens_per_step = 0;                  ///< likewise
+  packing algorithm = packing::best_fit_decreasing;  ///< how packs are filled
+  std::int64_t window = 0;                           ///< examples packed together; 0: all
 
+  /// Throws data_error for an example without tokens or longer than a pack, config_error for settings out of range.
   [[nodiscard]] epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t seed, std::uint64_t epoch) const;
 
  private:

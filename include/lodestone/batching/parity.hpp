@@ -15,7 +15,7 @@ namespace lodestone::batching {
 
 /// A replay of the released pack building (github.com/THUDM/LongAlign, sort_and_group.py).
 struct original_packs {
-  std::vector<micro_batch> packs;
+  std::vector<micro_batch> packs;     ///< of fewer than `tokens` tokens each, in file order
   std::vector<std::int64_t> skipped;  ///< examples of `tokens` tokens or more, which it passes over
   std::vector<std::int64_t> lost;     ///< examples of the last, still open pack, which it never writes
 };
@@ -60,9 +60,11 @@ struct original_packs {
 ///
 /// Examples longer than `tokens` are refused as everywhere else; those of exactly `tokens` are kept.
 struct original_packed {
-  std::int64_t tokens = 65'536;
-  std::int64_t packs_per_step = 8;
+  std::int64_t tokens = 65'536;     ///< the original's packs hold fewer than this
+  std::int64_t packs_per_step = 8;  ///< positive
 
+  /// The same for every seed and epoch. Throws data_error for an example without tokens or longer than `tokens`,
+  /// config_error for settings out of range.
   [[nodiscard]] epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t, std::uint64_t) const {
     detail::check_lengths(lengths);
     detail::check_fits(lengths, tokens);

@@ -16,23 +16,26 @@ namespace lodestone::batching {
 
 /// Least, mean and most of a quantity over the micro-batches.
 struct spread {
+  /// All 0 where there is nothing to count.
+  ///@{
   std::int64_t least = 0;
   double mean = 0.0;
   std::int64_t most = 0;
+  ///@}
 };
 
 /// Examples whose length is in [low, high).
 struct length_bucket {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-  std::int64_t examples = 0;
-  std::int64_t tokens = 0;
+  std::int64_t low = 0;       ///< tokens: a power of two
+  std::int64_t high = 0;      ///< tokens: 2 low
+  std::int64_t examples = 0;  ///< number of them
+  std::int64_t tokens = 0;    ///< of all of them
 };
 
 /// Predicted times of an epoch on `ranks` ranks, in the cost model's unit; `mean` is the time without any waiting.
 struct rank_times {
-  int ranks = 1;
-  double mean = 0.0;
+  int ranks = 1;                  ///< number of ranks
+  double mean = 0.0;              ///< cost of the epoch / ranks
   double once_per_step = 0.0;     ///< balanced assignment, ranks meet at the end of a step
   double each_micro_batch = 0.0;  ///< balanced assignment, ranks meet at each micro-batch
   double in_plan_order = 0.0;     ///< micro-batches dealt out as they come, ranks meet at each micro-batch
@@ -43,24 +46,25 @@ struct rank_times {
 
 /// The numbers of a report.
 struct plan_report {
-  std::string name;
-  std::int64_t examples = 0;
-  std::int64_t tokens = 0;
-  std::int64_t steps = 0;
-  std::int64_t micro_batches = 0;
-  std::int64_t examples_lost = 0;      ///< in the data but not in the plan; 0 by the law of batching strategies
-  std::int64_t tokens_lost = 0;
-  std::int64_t examples_repeated = 0;  ///< in the plan more than once
-  std::int64_t capacity = 0;           ///< tokens that a micro-batch could hold
-  double fill = 0.0;                   ///< tokens of the plan / (micro-batches x capacity)
-  spread sequences;                    ///< per micro-batch
-  spread stream;                       ///< tokens per micro-batch
-  spread step_tokens;                  ///< tokens per step
+  std::string name;                      ///< of the strategy, as the text shows it
+  std::int64_t examples = 0;             ///< in the data
+  std::int64_t tokens = 0;               ///< of all examples in the data
+  std::int64_t steps = 0;                ///< of the epoch
+  std::int64_t micro_batches = 0;        ///< of the epoch
+  std::int64_t examples_lost = 0;        ///< in the data but not in the plan; 0 by the law of batching strategies
+  std::int64_t tokens_lost = 0;          ///< tokens of the examples lost
+  std::int64_t examples_repeated = 0;    ///< in the plan more than once
+  std::int64_t capacity = 0;             ///< tokens that a micro-batch could hold
+  double fill = 0.0;                     ///< tokens of the plan / (micro-batches x capacity)
+  spread sequences;                      ///< per micro-batch
+  spread stream;                         ///< tokens per micro-batch
+  spread step_tokens;                    ///< tokens per step
   std::vector<length_bucket> histogram;  ///< powers of two, from the shortest example to the longest
-  double cost = 0.0;                   ///< of the epoch
-  double attention_share = 0.0;        ///< of the cost
-  std::vector<rank_times> ranks;
+  double cost = 0.0;                     ///< of the epoch
+  double attention_share = 0.0;          ///< of the cost
+  std::vector<rank_times> ranks;         ///< one entry for each number of ranks that make_report() was given
 
+  /// The times on `count` ranks; null when make_report() was not given that number.
   [[nodiscard]] const rank_times* on(int count) const;
 };
 

@@ -27,6 +27,7 @@ struct sorted {
   std::int64_t group = 8;               ///< neighbours that stay together
   std::int64_t tokens = 0;              ///< neighbours of a group share streams of up to this; 0: one sequence each
 
+  /// Throws data_error for an example without tokens or longer than a stream, config_error for settings out of range.
   [[nodiscard]] epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t seed, std::uint64_t epoch) const {
     if (group < 1) throw config_error("must be at least 1", "batching.group", "the number of ranks is a good choice");
     if (tokens < 0) throw config_error("must not be negative", "batching.tokens");

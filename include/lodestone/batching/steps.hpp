@@ -16,9 +16,12 @@ namespace lodestone::batching {
 /// Micro-batches are never divided: a step closes with the micro-batch that reaches the stated content. The last step
 /// of an epoch may hold less.
 struct step_content {
+  /// Exactly one of the three is positive, the others 0.
+  ///@{
   std::int64_t micro_batches = 0;
   std::int64_t sequences = 0;
   std::int64_t tokens = 0;
+  ///@}
 };
 
 namespace detail {

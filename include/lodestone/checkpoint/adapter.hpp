@@ -38,6 +38,8 @@ class adapter_source {
   /// The tensor that belongs to one of the model ("model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"), or
   /// null when the folder does not hold it.
   [[nodiscard]] const safetensors::entry* find(std::string_view name) const;
+  /// Whether the base ties its head to the embedding and the adapter has one of them only, or two that differ.
+  [[nodiscard]] bool unties() const;
   /// Where it was read from.
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
@@ -48,6 +50,8 @@ class adapter_source {
   std::filesystem::path folder_;
   std::unique_ptr<tensor_source> tensors_;
   trained_parts parts_;
+  bool keeps_tie_ = false;  ///< PEFT's ensure_weight_tying: the embedding that it holds is the head too
+  bool unties_ = false;
 };
 
 /// Writes adapter tensors one after the other into a folder that PEFT reads (PeftModel.from_pretrained). The folder
@@ -78,9 +82,8 @@ class adapter_writer {
 };
 
 /// W' = W + scale B A for every adapted tensor of the model folder `base`, written as the model folder `target`; sums in
-/// float, rounded once. Embeddings, heads and norms that the adapter holds in full replace the base's. Where the base
-/// ties its head to the embedding and the adapter has one of them only, or two that differ, the model is written
-/// untied. Throws what reading and writing folders throws.
+/// float, rounded once. Embeddings, heads and norms that the adapter holds in full replace the base's; an adapter that
+/// unties() gives an untied model. Throws what reading and writing folders throws.
 void merge_adapter(const std::filesystem::path& base, const std::filesystem::path& adapter,
                    const std::filesystem::path& target, const export_options& options, thread_pool& pool);
 
@@ -98,20 +101,15 @@ void load_adapter(Store& store, const adapter_source& source) {
   if (own.rank != other.rank || own.scale() != other.scale())
     throw config_error("rank or scale is not that of the adapters that are trained", where,
                        "train with the rank and alpha of the folder");
+  if (source.unties())
+    throw config_error("holds an embedding and a head apart, which the base model ties", where,
+                       "merge it into a model folder first (lodestone merge), which unties them");
   std::vector<element> elements;
   for (const stored_tensor& tensor : stored_tensors(store)) {
     const safetensors::entry* found = source.find(tensor.name);
     if (is_adapter(tensor.kind) && found == nullptr)
       throw config_error("has no adapter for " + std::string(module_of(module_of(tensor.name))), where,
                          "choose the targets that the folder has");
-    if (tensor.kind == parameter::embedding && store.config().tied_head) {
-      const auto blocks = row_blocks(untied(store.config()), parameter::head_weight);
-      const safetensors::entry* head = source.find(blocks.front().name);
-      if ((head == nullptr) != (found == nullptr) ||
-          (head != nullptr && !std::ranges::equal(head->bytes, found->bytes)))
-        throw config_error("holds an embedding and a head apart, which the base model ties", where,
-                           "merge it into a model folder first (lodestone merge), which unties them");
-    }
     if (found == nullptr) continue;
     elements.resize(static_cast<std::size_t>(tensor.count));
     convert_elements(*found, std::span<element>{elements});

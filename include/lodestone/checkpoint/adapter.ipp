@@ -64,6 +64,8 @@ LODESTONE_INLINE const safetensors::entry* adapter_source::find(std::string_view
   return tensors_->find(std::string(detail::peft_prefix).append(name));
 }
 
+LODESTONE_INLINE bool adapter_source::unties() const { return unties_; }
+
 LODESTONE_INLINE void adapter_source::read_config(const std::string& where) {
   const nlohmann::json json = detail::parse_json(read_text(where), where);
   if (!json.is_object()) throw format_error("is no object", where);
@@ -78,7 +80,9 @@ LODESTONE_INLINE void adapter_source::read_config(const std::string& where) {
     return !(v.is_null() || v == false || ((v.is_object() || v.is_array()) && v.empty()));
   };
   for (const char* key : {"use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias", "layer_replication",
-                          "trainable_token_indices", "use_qalora", "target_parameters"})
+                          "trainable_token_indices", "use_qalora", "use_bdlora", "target_parameters",
+                          "alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config",
+                          "lora_ga_config", "velora_config"})
     if (is_set(key)) refuse(key, "is " + value(key).dump() + ", which is not supported");
   if (const auto bias = value("bias"); !bias.is_null() && bias != "none")
     refuse("bias", "is " + bias.dump() + "; trained biases are not supported");
@@ -98,6 +102,7 @@ LODESTONE_INLINE void adapter_source::read_config(const std::string& where) {
   parts_.adapters.rank = rank.get<std::int64_t>();
   parts_.adapters.alpha = alpha.get<double>();
   parts_.adapters.is_rank_stabilised = value("use_rslora") == true;
+  keeps_tie_ = value("ensure_weight_tying") == true;
 }
 
 LODESTONE_INLINE void adapter_source::match(const model_config& config, const std::string& where) {
@@ -141,6 +146,11 @@ LODESTONE_INLINE void adapter_source::match(const model_config& config, const st
                          where + ": " + name, "check that the adapter was trained on this model");
     detail::with_floating_type(entry.type, where + ": " + name, [](auto) {});
   }
+  const auto* const embedding = find(row_blocks(config, parameter::embedding).front().name);
+  const auto* const head = find(row_blocks(untied(config), parameter::head_weight).front().name);
+  const bool are_equal = embedding != nullptr && head != nullptr && std::ranges::equal(embedding->bytes, head->bytes);
+  const bool is_one_for_both = head == nullptr && (embedding == nullptr || keeps_tie_);
+  unties_ = config.tied_head && !are_equal && !is_one_for_both;
   if (parts_.adapters.targets.empty() && !parts_.embeddings && !parts_.norms)
     throw format_error("holds no tensor", where);
 }
@@ -202,14 +212,7 @@ LODESTONE_INLINE void merge_adapter(const std::filesystem::path& base, const std
   const adapter_source added(adapter, config);
   const tensor_source weights(base);
   check_tensors(weights, config);
-  model_config result = config;
-  if (config.tied_head) {
-    const auto* const embedding = added.find(row_blocks(config, parameter::embedding).front().name);
-    const auto* const head = added.find(row_blocks(untied(config), parameter::head_weight).front().name);
-    const bool are_equal = (embedding == nullptr && head == nullptr) ||
-                           (embedding != nullptr && head != nullptr && std::ranges::equal(embedding->bytes, head->bytes));
-    if (!are_equal) result = untied(config);
-  }
+  const model_config result = added.unties() ? untied(config) : config;
   const std::vector<named_tensor> names = tensor_names(result);
   const std::vector<named_tensor> stored = tensor_names_in(weights, config);
   pretrained_writer writer(target, base, result, names, options);

@@ -23,6 +23,7 @@ namespace lodestone::pickle {
 /// being looked at. Throws format_error with three lines of Python that convert the file for everything else.
 class archive {
  public:
+  /// `name` stands in messages and in the commands that convert the file.
   archive(std::span<const std::byte> bytes, const std::filesystem::path& name);
 
   /// The tensors in the order of the dictionary.
@@ -53,11 +54,12 @@ class archive {
 /// An archive in a memory-mapped file. Throws io_error when it cannot be opened, and as archive does.
 class file {
  public:
+  /// Maps the file and reads its dictionary.
   explicit file(const std::filesystem::path& name) : mapping_(name), archive_(mapping_.bytes(), name) {}
 
   /// The tensors in the order of the dictionary.
   [[nodiscard]] const std::vector<safetensors::entry>& entries() const { return archive_.entries(); }
-  [[nodiscard]] const std::filesystem::path& name() const { return mapping_.name(); }
+  [[nodiscard]] const std::filesystem::path& name() const { return mapping_.name(); }  ///< the file's path
 
  private:
   mapped_file mapping_;

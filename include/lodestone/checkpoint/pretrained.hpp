@@ -30,6 +30,7 @@ namespace lodestone {
 /// index that its files contradict, and for a tensor that two files hold.
 class tensor_source {
  public:
+  /// Opens a model folder, or one .safetensors or .bin file; throws as the class says.
   explicit tensor_source(const std::filesystem::path& folder);
 
   /// All names, sorted.
@@ -38,6 +39,7 @@ class tensor_source {
   [[nodiscard]] const safetensors::entry* find(std::string_view name) const;
   /// The tensor of that name; throws format_error that names it.
   [[nodiscard]] const safetensors::entry& at(std::string_view name) const;
+  /// As the constructor took it: a folder or a file.
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   /// Bytes of all tensors.
   [[nodiscard]] std::uint64_t byte_count() const;

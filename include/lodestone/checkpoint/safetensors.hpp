@@ -28,17 +28,17 @@ inline constexpr std::uint64_t data_alignment = 64;
 
 /// One tensor of a file. `bytes` points into the file's mapping, in row-major order, and lives as long as the file.
 struct entry {
-  std::string name;
-  dtype type = dtype::f32;
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;
+  std::string name;                  ///< unique in the file
+  dtype type = dtype::f32;           ///< of the elements
+  std::vector<std::int64_t> shape;   ///< outermost axis first; empty for a single number
+  std::span<const std::byte> bytes;  ///< those of element_count(shape) elements
 };
 
 /// A tensor that a file is going to hold.
 struct declaration {
-  std::string name;
-  dtype type = dtype::f32;
-  std::vector<std::int64_t> shape;
+  std::string name;                 ///< UTF-8, unique, not "__metadata__"
+  dtype type = dtype::f32;          ///< of the elements
+  std::vector<std::int64_t> shape;  ///< outermost axis first; empty for a single number
 };
 
 /// "[2, 3]", for messages.
@@ -78,6 +78,7 @@ struct header {
 /// says, cover the data without hole, overlap or rest: the rules of the reference implementation, and no duplicates.
 class file {
  public:
+  /// Opens and checks the file; only the header is read.
   explicit file(const std::filesystem::path& name);
 
   /// The tensors in the order of their data.
@@ -92,6 +93,7 @@ class file {
   /// The file's own strings ("__metadata__").
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
+  /// The file's path.
   [[nodiscard]] const std::filesystem::path& name() const { return mapping_.name(); }
 
   /// The elements of a tensor as T, without a copy. Throws format_error when the tensor is missing, has another

@@ -48,6 +48,7 @@ class training_state_writer {
 
   /// The next bytes; a call may end inside a tensor or run over several. Throws format_error for too many; io_error.
   void write(std::span<const std::byte> bytes);
+  /// The next elements; their type is not checked against the declaration.
   template <class T>
   void write_values(std::span<const T> values) {
     write(std::as_bytes(values));
@@ -82,12 +83,13 @@ class training_state {
   /// Throws io_error or format_error, naming the file or tensor, unless the state is complete and undamaged.
   explicit training_state(const std::filesystem::path& folder, verification check = verification::content);
 
-  [[nodiscard]] std::int64_t step() const { return step_; }
+  [[nodiscard]] std::int64_t step() const { return step_; }  ///< as training_state_writer was given it
+  /// Strings by name, as the writer was given them.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// A metadata value; throws format_error that names it.
   [[nodiscard]] const std::string& metadata(const std::string& name) const;
-  [[nodiscard]] const safetensors::file& tensors() const { return tensors_; }
-  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  [[nodiscard]] const safetensors::file& tensors() const { return tensors_; }    ///< all of them, by name
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }  ///< as the constructor took it
 
  private:
   training_state(const std::filesystem::path& folder, const detail::state_content& content, verification check);
@@ -100,8 +102,8 @@ class training_state {
 
 /// A state that latest_training_state passed over.
 struct skipped_state {
-  std::filesystem::path folder;
-  std::string reason;
+  std::filesystem::path folder;  ///< of the state that was passed over
+  std::string reason;            ///< message of the error that opening it threw
 };
 
 /// The folder of the newest complete and undamaged state below `root`; empty when there is none. Damaged ones are

@@ -42,11 +42,11 @@ void load_weights(Store& store, const tensor_source& source) {
 
 /// How a folder is loaded.
 struct load_options {
-  purpose use = purpose::training;
+  purpose use = purpose::training;       ///< inference: no gradients and moments
   std::optional<model_config> config{};  ///< in place of the folder's, e.g. with another RoPE base
-  int threads = 0;                     ///< of a host backend; 0: all cores
-  int device = 0;                      ///< of a GPU backend
-  trained_parts trained{};             ///< with adapters: initialised with seed 0
+  int threads = 0;                       ///< of a host backend; 0: all cores
+  int device = 0;                        ///< of a GPU backend
+  trained_parts trained{};                ///< with adapters: initialised with seed 0
 };
 
 /// The model folder `folder` in a replicated store:

@@ -48,6 +48,8 @@ class arena_layout {
     return offset;
   }
 
+  /// Gives the block at `offset` back; `bytes` is what it was allocated with, and 0 does nothing. Throws error when no
+  /// block lies there.
   void release(std::int64_t offset, std::int64_t bytes) {
     if (bytes == 0) return;
     const auto block = used_.find(offset);
@@ -85,8 +87,11 @@ class arena_layout {
 
 /// Memory that is never touched: the space of the counting backend. Addresses are distinct from null, nothing more.
 struct no_memory {
+  /// Nothing is allocated and nothing freed: every pointer is the same.
+  ///@{
   [[nodiscard]] static void* allocate(std::size_t) { return reinterpret_cast<void*>(std::uintptr_t{4096}); }
   static void deallocate(void*) noexcept {}
+  ///@}
 };
 
 template <class Space>
@@ -97,6 +102,8 @@ template <class T, std::size_t Rank, class Space>
 class block {
  public:
   block() = default;
+  /// Moves: the source is then empty, and views of the memory stay valid.
+  ///@{
   block(block&& other) noexcept
       : owner_(std::exchange(other.owner_, nullptr)), offset_(other.offset_), view_(std::exchange(other.view_, {})) {}
   block& operator=(block&& other) noexcept {
@@ -108,6 +115,7 @@ class block {
     }
     return *this;
   }
+  ///@}
   block(const block&) = delete;
   block& operator=(const block&) = delete;
   ~block() { reset(); }
@@ -115,9 +123,14 @@ class block {
   /// Gives the memory back now.
   void reset() noexcept;
 
+  /// The memory as a view, valid until the block that owns it is reset or destroyed; an empty block gives an empty
+  /// view.
+  ///@{
   [[nodiscard]] tensor_view<T, Rank, Space> view() const { return view_; }
   operator tensor_view<T, Rank, Space>() const { return view_; }        // NOLINT(google-explicit-constructor)
   operator tensor_view<const T, Rank, Space>() const { return view_; }  // NOLINT(google-explicit-constructor)
+  ///@}
+  /// False when default-made, moved from or reset.
   [[nodiscard]] explicit operator bool() const { return owner_ != nullptr; }
 
  private:
@@ -158,6 +171,7 @@ class arena {
     if (bytes > 0) base_ = static_cast<std::byte*>(Space::allocate(static_cast<std::size_t>(bytes)));
   }
 
+  /// Throws shape_error when the bytes pass 2^63, and what Space::allocate throws for a block outside the reservation.
   template <class T, std::size_t Rank>
   [[nodiscard]] block<T, Rank, Space> allocate(extents<Rank> shape) {
     const std::int64_t bytes = checked_product(shape.count(), sizeof(T));

@@ -12,11 +12,14 @@ namespace lodestone {
 
 /// bfloat16: the upper half of a float. Conversion from float rounds to nearest, ties to even; NaN stays NaN.
 struct bf16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< sign, 8 bits of exponent, 7 of mantissa
 
   constexpr bf16() = default;
+  /// Rounds to nearest, ties to even.
   constexpr explicit bf16(float value) : bits(round(std::bit_cast<std::uint32_t>(value))) {}
+  /// Exact.
   constexpr explicit operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+  /// The number that these bits spell.
   [[nodiscard]] static constexpr bf16 from_bits(std::uint16_t bits) {
     bf16 value;
     value.bits = bits;
@@ -33,11 +36,13 @@ struct bf16 {
 
 /// IEEE 754 binary16. Conversion from float rounds to nearest, ties to even; overflow gives infinity.
 struct f16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< sign, 5 bits of exponent, 10 of mantissa
 
   constexpr f16() = default;
+  /// Rounds to nearest, ties to even; magnitudes from 65520 on give infinity.
   constexpr explicit f16(float value) : bits(round(std::bit_cast<std::uint32_t>(value))) {}
-  constexpr explicit operator float() const { return widen(bits); }
+  constexpr explicit operator float() const { return widen(bits); }  ///< exact
+  /// The number that these bits spell.
   [[nodiscard]] static constexpr f16 from_bits(std::uint16_t bits) {
     f16 value;
     value.bits = bits;

@@ -58,6 +58,7 @@ namespace detail {
 /// key. Empty parts are left out. Messages may quote files and command lines: what no terminal should see is escaped.
 class error : public std::runtime_error {
  public:
+  /// The parts of the message: what failed, where, and what the user can do about it.
   explicit error(std::string_view what, std::string_view where = {}, std::string_view remedy = {})
       : std::runtime_error(compose(what, where, remedy)) {}
 

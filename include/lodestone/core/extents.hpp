@@ -20,8 +20,9 @@ namespace lodestone {
 /// The sizes of a tensor, outermost first. All are non-negative.
 template <std::size_t Rank>
 struct extents {
-  std::array<std::int64_t, Rank> sizes{};
+  std::array<std::int64_t, Rank> sizes{};  ///< one for each axis, outermost first
 
+  /// The size of an axis below Rank; not checked.
   [[nodiscard]] constexpr std::int64_t operator[](std::size_t axis) const { return sizes[axis]; }
 
   /// Number of elements; throws shape_error on overflow.

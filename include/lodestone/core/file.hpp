@@ -58,13 +58,18 @@ class mapped_file {
  public:
   /// Throws io_error when the file cannot be opened, is not a regular file, or cannot be mapped.
   explicit mapped_file(const std::filesystem::path& name);
+  /// Moves: the source then maps nothing.
+  ///@{
   mapped_file(mapped_file&& other) noexcept;
   mapped_file& operator=(mapped_file&& other) noexcept;
+  ///@}
   ~mapped_file() { unmap(); }
 
+  /// The content; empty for an empty file. Valid as long as this object, or the one it was moved into, maps the file.
   [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
   /// The same bytes as characters.
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  /// The path it was opened by.
   [[nodiscard]] const std::filesystem::path& name() const { return name_; }
 
  private:
@@ -84,13 +89,18 @@ class atomic_file {
  public:
   /// Creates the temporary file; the folder must exist.
   explicit atomic_file(std::filesystem::path final_name);
+  /// Moves: the source then has no file to write to or commit. Assignment discards what the target did not commit.
+  ///@{
   atomic_file(atomic_file&& other) noexcept;
   atomic_file& operator=(atomic_file&& other) noexcept;
+  ///@}
   ~atomic_file() { discard(); }
 
   /// Appends at the current place.
+  ///@{
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+  ///@}
 
   /// Moves the current place; a gap that is never written reads as zeros.
   void seek(std::uint64_t offset);
@@ -98,6 +108,7 @@ class atomic_file {
   /// Offset of the next byte to be written.
   [[nodiscard]] std::uint64_t position() const { return flushed_ + buffer_.size(); }
 
+  /// The final name, also before commit().
   [[nodiscard]] const std::filesystem::path& name() const { return final_name_; }
 
   /// Publishes the file under its final name, replacing a file of that name.

@@ -25,12 +25,16 @@ class atomic_folder {
   /// Creates the temporary folder and missing parents. Throws io_error, also when the name is taken and `existing`
   /// says refuse.
   explicit atomic_folder(std::filesystem::path final_name, existing_folder existing = existing_folder::refuse);
+  /// Moves: the source then owns no folder. Assignment removes what the target had not committed.
+  ///@{
   atomic_folder(atomic_folder&& other) noexcept;
   atomic_folder& operator=(atomic_folder&& other) noexcept;
+  ///@}
   ~atomic_folder() { discard(); }
 
   /// Where to write until commit().
   [[nodiscard]] const std::filesystem::path& path() const { return partial_name_; }
+  /// The final name, without a slash at its end.
   [[nodiscard]] const std::filesystem::path& name() const { return final_name_; }
 
   /// Publishes the folder. Throws io_error.

@@ -16,8 +16,8 @@ struct backend_list {
   block<T, 1, Space> device;  ///< [n]
   std::vector<T> values;      ///< [n]
 
-  [[nodiscard]] const T* data() const { return device.view().data(); }
-  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(values.size()); }
+  [[nodiscard]] const T* data() const { return device.view().data(); }                          ///< in device memory
+  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(values.size()); }  ///< n of both copies
 };
 
 }  // namespace lodestone

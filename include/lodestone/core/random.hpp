@@ -32,8 +32,9 @@ enum class random_purpose : std::uint32_t { shuffle = 1, mixture, position, init
 /// equal wherever and whenever they are read: that is what makes a resumed run exact.
 class random_stream {
  public:
-  using result_type = std::uint32_t;
+  using result_type = std::uint32_t;  ///< 32 random bits
 
+  /// Draws nothing yet. Of `epoch` the lower 24 bits count.
   constexpr random_stream(std::uint64_t seed, random_purpose purpose, std::uint64_t epoch = 0,
                           std::uint64_t example = 0)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
@@ -41,9 +42,13 @@ class random_stream {
         counter_{0, static_cast<std::uint32_t>(purpose) | (static_cast<std::uint32_t>(epoch) << 8),
                  static_cast<std::uint32_t>(example), static_cast<std::uint32_t>(example >> 32)} {}
 
+  /// The range of operator(), as the distributions of the standard library ask for it.
+  ///@{
   static constexpr result_type min() { return 0; }
   static constexpr result_type max() { return 0xffff'ffffU; }
+  ///@}
 
+  /// The next 32 random bits; a stream repeats itself after 2^34 of them.
   constexpr result_type operator()() {
     if (used_ == 4) {
       block_ = philox4x32(counter_, key_);

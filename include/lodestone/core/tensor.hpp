@@ -16,10 +16,12 @@ namespace lodestone {
 
 /// Ordinary memory, aligned to 64 bytes (a cache line, an AVX-512 register).
 struct host_memory {
-  static constexpr std::size_t alignment = 64;
+  static constexpr std::size_t alignment = 64;  ///< bytes
+  /// Uninitialised memory, to be given back by deallocate(). Throws std::bad_alloc.
   [[nodiscard]] static void* allocate(std::size_t bytes) {
     return ::operator new(bytes, std::align_val_t{alignment});
   }
+  /// Takes what allocate() returned, or null.
   static void deallocate(void* pointer) noexcept { ::operator delete(pointer, std::align_val_t{alignment}); }
 };
 
@@ -31,15 +33,18 @@ struct host_memory {
 template <class T, std::size_t Rank, class Space = host_memory>
 class tensor_view {
  public:
-  using element_type = T;
-  using value_type = std::remove_const_t<T>;
-  using space = Space;
-  static constexpr std::size_t rank = Rank;
+  using element_type = T;                     ///< constant in a view for reading
+  using value_type = std::remove_const_t<T>;  ///< never constant
+  using space = Space;                        ///< whose memory data() points to
+  static constexpr std::size_t rank = Rank;   ///< number of axes
 
   tensor_view() = default;
+  /// Refers to `data`, which the caller keeps alive; without `stride` the rows lie end to end.
+  ///@{
   constexpr tensor_view(T* data, extents<Rank> shape) : data_(data), shape_(shape), stride_(shape.row_count()) {}
   constexpr tensor_view(T* data, extents<Rank> shape, std::int64_t stride)
       : data_(data), shape_(shape), stride_(stride) {}
+  ///@}
 
   /// A view of mutable elements is also a view of constant ones.
   template <class U>
@@ -47,21 +52,25 @@ class tensor_view {
   constexpr tensor_view(tensor_view<U, Rank, Space> other)  // NOLINT(google-explicit-constructor): widening only
       : data_(other.data()), shape_(other.shape()), stride_(other.stride()) {}
 
-  [[nodiscard]] constexpr T* data() const { return data_; }
-  [[nodiscard]] constexpr const extents<Rank>& shape() const { return shape_; }
-  [[nodiscard]] constexpr std::int64_t size(std::size_t axis) const { return shape_[axis]; }
-  [[nodiscard]] constexpr std::int64_t count() const { return shape_.count(); }
-  [[nodiscard]] constexpr std::int64_t stride() const { return stride_; }
+  [[nodiscard]] constexpr T* data() const { return data_; }                                   ///< element 0, or null
+  [[nodiscard]] constexpr const extents<Rank>& shape() const { return shape_; }               ///< outermost axis first
+  [[nodiscard]] constexpr std::int64_t size(std::size_t axis) const { return shape_[axis]; }  ///< of an axis below Rank
+  [[nodiscard]] constexpr std::int64_t count() const { return shape_.count(); }               ///< number of elements
+  [[nodiscard]] constexpr std::int64_t stride() const { return stride_; }                     ///< elements between rows
+  /// Whether the elements lie end to end, as flat() needs them.
   [[nodiscard]] constexpr bool is_contiguous() const { return stride_ == shape_.row_count() || shape_[0] <= 1; }
-  [[nodiscard]] constexpr bool empty() const { return count() == 0; }
+  [[nodiscard]] constexpr bool empty() const { return count() == 0; }  ///< has no elements
 
   /// Pointer to row i (axis 0).
   [[nodiscard]] constexpr T* row(std::int64_t i) const { return data_ + i * stride_; }
 
+  /// One element; indices are not checked.
+  ///@{
   [[nodiscard]] constexpr T& operator()(std::int64_t i) const requires(Rank == 1) { return data_[i * stride_]; }
   [[nodiscard]] constexpr T& operator()(std::int64_t i, std::int64_t j) const requires(Rank == 2) {
     return data_[i * stride_ + j];
   }
+  ///@}
 
   /// Rows [begin, end) of axis 0.
   [[nodiscard]] constexpr tensor_view rows(std::int64_t begin, std::int64_t end) const {
@@ -101,10 +110,11 @@ class tensor {
   static_assert(std::is_trivially_copyable_v<T>, "a tensor holds plain numbers");
 
  public:
-  using value_type = T;
-  static constexpr std::size_t rank = Rank;
+  using value_type = T;                      ///< a plain number
+  static constexpr std::size_t rank = Rank;  ///< number of axes
 
   tensor() = default;
+  /// Allocates, unless a size is 0. Throws shape_error when the bytes pass 2^63, and what Space::allocate throws.
   explicit tensor(extents<Rank> shape) : shape_(shape) {
     const auto bytes = static_cast<std::size_t>(checked_product(shape.count(), sizeof(T)));
     if (bytes == 0) return;
@@ -112,6 +122,8 @@ class tensor {
     if constexpr (std::is_same_v<Space, host_memory>)
       for (std::int64_t i = 0; i < shape.count(); ++i) new (data_ + i) T{};
   }
+  /// Moves: the source is then empty, and views of the memory stay valid.
+  ///@{
   tensor(tensor&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), shape_(std::exchange(other.shape_, {})) {}
   tensor& operator=(tensor&& other) noexcept {
@@ -122,22 +134,32 @@ class tensor {
     }
     return *this;
   }
+  ///@}
   tensor(const tensor&) = delete;  ///< copies of gigabytes are written out, never implied
   tensor& operator=(const tensor&) = delete;
   ~tensor() { release(); }
 
+  /// The whole tensor as a view, for reading when the tensor is constant; valid as long as the memory is owned.
+  ///@{
   [[nodiscard]] tensor_view<T, Rank, Space> view() { return {data_, shape_}; }
   [[nodiscard]] tensor_view<const T, Rank, Space> view() const { return {data_, shape_}; }
   operator tensor_view<T, Rank, Space>() { return view(); }              // NOLINT(google-explicit-constructor)
   operator tensor_view<const T, Rank, Space>() const { return view(); }  // NOLINT(google-explicit-constructor)
+  ///@}
 
+  /// The first element; null when there are no elements.
+  ///@{
   [[nodiscard]] T* data() { return data_; }
   [[nodiscard]] const T* data() const { return data_; }
-  [[nodiscard]] const extents<Rank>& shape() const { return shape_; }
-  [[nodiscard]] std::int64_t size(std::size_t axis) const { return shape_[axis]; }
-  [[nodiscard]] std::int64_t count() const { return shape_.count(); }
+  ///@}
+  [[nodiscard]] const extents<Rank>& shape() const { return shape_; }               ///< outermost axis first
+  [[nodiscard]] std::int64_t size(std::size_t axis) const { return shape_[axis]; }  ///< of an axis below Rank
+  [[nodiscard]] std::int64_t count() const { return shape_.count(); }               ///< number of elements
+  /// The elements in order, in the memory of Space.
+  ///@{
   [[nodiscard]] std::span<T> flat() { return {data_, static_cast<std::size_t>(count())}; }
   [[nodiscard]] std::span<const T> flat() const { return {data_, static_cast<std::size_t>(count())}; }
+  ///@}
 
  private:
   void release() noexcept {

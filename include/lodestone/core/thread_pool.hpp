@@ -19,6 +19,7 @@ namespace lodestone {
 /// had started by then are skipped. Several threads may call run(): their jobs follow one another.
 class thread_pool {
  public:
+  /// Starts threads - 1 workers, none for fewer than two. Throws std::system_error when the system has no more threads.
   explicit thread_pool(int threads = default_threads()) : spins_(threads <= default_threads() ? spin_limit : 0) {
     try {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
@@ -34,11 +35,13 @@ class thread_pool {
   /// Threads that work, the caller included.
   [[nodiscard]] int size() const { return static_cast<int>(workers_.size()) + 1; }
 
+  /// Cores of the machine; 1 when the system does not tell.
   [[nodiscard]] static int default_threads() {
     const unsigned cores = std::thread::hardware_concurrency();
     return cores == 0 ? 1 : static_cast<int>(cores);
   }
 
+  /// Returns when no tile runs any more; tiles <= 0 runs none. `work` is called from several threads at once.
   template <class Work>
   void run(std::int64_t tiles, const Work& work) {
     if (tiles <= 0) return;

@@ -30,11 +30,11 @@ enum class no_target_policy { error, drop, keep };
 
 /// How records become examples.
 struct example_options {
-  record_options record{};
-  length_policy length{};
-  bool empty_answer_is_error = false;  ///< otherwise empty answers are masked and counted
-  no_target_policy no_targets = no_target_policy::error;
-  fault_policy faults = fault_policy::error;
+  record_options record{};                                ///< how prepare() reads records
+  length_policy length{};                                 ///< limit and what becomes of longer examples
+  bool empty_answer_is_error = false;                     ///< otherwise empty answers are masked and counted
+  no_target_policy no_targets = no_target_policy::error;  ///< examples without targets
+  fault_policy faults = fault_policy::error;              ///< records that prepare() cannot read or encode
 };
 
 /// Turns records into examples. Immutable: safe to call from several threads. The encoder must outlive it.
@@ -109,7 +109,9 @@ class example_builder {
     }
   }
 
+  /// As the constructor took them.
   [[nodiscard]] const example_options& options() const { return options_; }
+  /// The encoder that the constructor was given, which must outlive the builder.
   [[nodiscard]] const chat_encoder<Tokenizer>& encoder() const { return *encoder_; }
 
  private:

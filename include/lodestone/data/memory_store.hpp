@@ -14,8 +14,8 @@ namespace lodestone {
 
 /// Where an example comes from: the number of its file in the list of sources, and the line (0: unknown).
 struct example_origin {
-  std::int64_t file = 0;
-  std::int64_t line = 0;
+  std::int64_t file = 0;  ///< place in source_files(), from 0
+  std::int64_t line = 0;  ///< from 1; 0: unknown
   friend bool operator==(const example_origin&, const example_origin&) = default;
 };
 
@@ -32,11 +32,14 @@ class in_memory_store {
     origins_.push_back(origin);
   }
 
+  /// Number of examples.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(examples_.size()); }
-  [[nodiscard]] std::int64_t length(std::int64_t i) const { return at(i).size(); }
+  [[nodiscard]] std::int64_t length(std::int64_t i) const { return at(i).size(); }  ///< tokens of example i
+  /// Example i, for 0 <= i < size(), unchecked; valid as long as the store.
   [[nodiscard]] example_view operator[](std::int64_t i) const { return at(i).view(i); }
+  /// What add() was given for example i.
   [[nodiscard]] example_origin origin(std::int64_t i) const { return origins_[static_cast<std::size_t>(i)]; }
-  [[nodiscard]] std::int64_t total_tokens() const { return tokens_; }
+  [[nodiscard]] std::int64_t total_tokens() const { return tokens_; }  ///< of all examples
 
  private:
   [[nodiscard]] const encoded_sequence& at(std::int64_t i) const { return examples_[static_cast<std::size_t>(i)]; }
@@ -61,8 +64,11 @@ class selected_store {
     }
   }
 
+  /// Number of examples, repeats included.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(indices_.size()); }
+  /// Tokens of example i.
   [[nodiscard]] std::int64_t length(std::int64_t i) const { return store_->length(source(i)); }
+  /// Example i with index i; valid as the store's own view of it is.
   [[nodiscard]] example_view operator[](std::int64_t i) const {
     example_view view = (*store_)[source(i)];
     view.index = i;

@@ -12,9 +12,9 @@ namespace lodestone {
 
 /// One source of a mixture. At most one of `count` and `weight` is set; neither means every example once.
 struct mixture_part {
-  std::int64_t size = 0;  ///< examples in the source
-  std::optional<std::int64_t> count{};
-  std::optional<double> weight{};
+  std::int64_t size = 0;                ///< examples in the source
+  std::optional<std::int64_t> count{};  ///< how often its examples are used in all
+  std::optional<double> weight{};       ///< its share of the mixture, in any unit
 };
 
 /// How many examples each part gives.

@@ -41,8 +41,8 @@ enum class over_long {
 
 /// The limit and what enforces it.
 struct length_policy {
-  std::int64_t max_tokens = 0;  ///< 0: no limit
-  over_long action = over_long::error;
+  std::int64_t max_tokens = 0;          ///< 0: no limit
+  over_long action = over_long::error;  ///< what becomes of a longer example
   /// Truncation of a conversation cuts the text of the longest messages that are not answers, at the left, the right or
   /// in the middle of the message, until the conversation fits: template and answers stay whole, and a conversation
   /// whose answers alone are too long is dropped. Otherwise truncation cuts the stream of tokens, whatever they are: a

@@ -30,25 +30,25 @@ namespace lodestone {
 /// One entry of the user's list of data: a file, or a folder whose .jsonl, .json and .txt files are read in the order
 /// of their names. A .txt file is one plain document.
 struct data_source {
-  std::filesystem::path path{};
-  data_format format = data_format::automatic;
-  std::optional<std::int64_t> count{};  ///< see mixture_part
-  std::optional<double> weight{};
+  std::filesystem::path path{};                 ///< a file or a folder
+  data_format format = data_format::automatic;  ///< of the records; .txt files are documents all the same
+  std::optional<std::int64_t> count{};          ///< see mixture_part
+  std::optional<double> weight{};               ///< see mixture_part
 };
 
 /// Everything that decides which examples come out, apart from the encoder.
 struct prepare_options {
-  example_options example{};  ///< example.record.format is replaced by the source's own
-  std::uint64_t seed = 0;     ///< chooses the examples of a mixture
-  std::optional<std::int64_t> mixture_total{};
+  example_options example{};                    ///< example.record.format is replaced by the source's own
+  std::uint64_t seed = 0;                       ///< chooses the examples of a mixture
+  std::optional<std::int64_t> mixture_total{};  ///< examples in all; needs a weight for every source
 };
 
 /// Where a running preparation stands.
 struct prepare_progress {
-  std::string file;
-  std::int64_t records = 0;
-  std::int64_t examples = 0;
-  std::int64_t tokens = 0;
+  std::string file;           ///< the file being read
+  std::int64_t records = 0;   ///< encoded so far, repeats included
+  std::int64_t examples = 0;  ///< handed to the sink so far
+  std::int64_t tokens = 0;    ///< of these examples
 };
 
 namespace detail {

@@ -23,16 +23,16 @@ enum class data_format { automatic, messages, conversations, alpaca, prompt, tex
 struct training_record {
   std::vector<chat_message> messages{};  ///< empty for a document
   std::string text{};                    ///< the document
-  bool is_text = false;
-  double weight = 1.0;  ///< w, the weight of the example
-  std::int64_t line = 0;
-  std::int64_t leading_dropped = 0;  ///< assistant turns before the first user turn, which were dropped
-  std::int64_t joined_turns = 0;     ///< turns joined to the one before, which had the same role
+  bool is_text = false;                  ///< a document: `text` counts, not `messages`
+  double weight = 1.0;                   ///< w, the weight of the example
+  std::int64_t line = 0;                 ///< where the record begins in its file, from 1
+  std::int64_t leading_dropped = 0;      ///< assistant turns before the first user turn, which were dropped
+  std::int64_t joined_turns = 0;         ///< turns joined to the one before, which had the same role
 };
 
 /// What to make of conversations that do not alternate.
 struct record_options {
-  data_format format = data_format::automatic;
+  data_format format = data_format::automatic;  ///< how the fields are read
   /// Two turns of one role in a row become one, with a blank line between; otherwise they are an error.
   bool join_turns = false;
   /// Zero-width characters (U+200B, U+200C, U+200D, U+FEFF) leave the answers, as in the original LongAlign code. They

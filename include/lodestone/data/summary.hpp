@@ -11,15 +11,15 @@ namespace lodestone {
 /// records - split + split_parts == examples + skipped + over_long_dropped + without_targets_dropped.
 struct data_summary {
   std::int64_t records = 0;                  ///< read, repeats of a mixture included
-  std::int64_t conversations = 0;
+  std::int64_t conversations = 0;            ///< records with turns, skipped ones not among them
   std::int64_t documents = 0;                ///< plain text
   std::int64_t skipped = 0;                  ///< faulty records, when faults are skipped
-  std::int64_t over_long_dropped = 0;
-  std::int64_t truncated = 0;
+  std::int64_t over_long_dropped = 0;        ///< records too long to use
+  std::int64_t truncated = 0;                ///< records that were cut to the limit
   std::int64_t split = 0;                    ///< records that became several examples
   std::int64_t split_parts = 0;              ///< the examples they became
   std::int64_t without_targets_dropped = 0;  ///< records, or parts of split ones
-  std::int64_t without_targets_kept = 0;
+  std::int64_t without_targets_kept = 0;     ///< examples, for no_target_policy::keep
   std::int64_t examples = 0;                 ///< written
   std::int64_t tokens = 0;                   ///< written
   std::int64_t targets = 0;                  ///< written
@@ -29,12 +29,12 @@ struct data_summary {
   std::int64_t empty_answers = 0;            ///< masked
   std::int64_t unanswered_turns = 0;         ///< turns after the last answer, left out
   std::int64_t leading_dropped = 0;          ///< assistant turns before the first user turn, left out
-  std::int64_t joined_turns = 0;
+  std::int64_t joined_turns = 0;             ///< turns joined to the one before, which had the same role
   std::int64_t doubled_bos = 0;              ///< removed
   std::int64_t literal_tokens = 0;           ///< control tokens in content, kept as characters
   std::vector<std::string> faults{};         ///< the messages of the first ten skipped records
 
-  static constexpr std::size_t most_faults = 10;
+  static constexpr std::size_t most_faults = 10;  ///< longest that `faults` becomes
 
   /// Adds the counts of another part of the same data.
   void add(const data_summary& other);

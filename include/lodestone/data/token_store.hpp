@@ -59,13 +59,18 @@ class token_store {
   /// Throws io_error when the file cannot be read, format_error naming the tensor when it is not a token store.
   explicit token_store(const std::filesystem::path& name);
 
+  /// Number of examples.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(example_weights_.size()); }
-  [[nodiscard]] std::int64_t length(std::int64_t i) const { return end(i) - begin(i); }
+  [[nodiscard]] std::int64_t length(std::int64_t i) const { return end(i) - begin(i); }  ///< tokens of example i
+  /// Example i, for 0 <= i < size(), unchecked; valid as long as the store.
   [[nodiscard]] example_view operator[](std::int64_t i) const;
+  /// Where example i comes from; {0, 0} when the file has no origins.
   [[nodiscard]] example_origin origin(std::int64_t i) const;
+  /// N, of all examples.
   [[nodiscard]] std::int64_t total_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
+  /// The strings of the file by key; the class names the usual ones.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return file_.metadata(); }
-  [[nodiscard]] const std::filesystem::path& name() const { return file_.name(); }
+  [[nodiscard]] const std::filesystem::path& name() const { return file_.name(); }  ///< the file's path
 
   /// Reads every token, label and weight and throws format_error at the first that no model of that vocabulary can
   /// train on: call it once before training on a store of uncertain origin.
@@ -122,12 +127,15 @@ class token_store_writer {
   explicit token_store_writer(std::filesystem::path final_name, bool replace = false);
 
   /// Appends an example. Throws shape_error when labels or weights are not as many as tokens, io_error.
+  ///@{
   void add(const encoded_sequence& example, example_origin origin = {}) { add(example.view(), origin); }
   void add(const example_view& example, example_origin origin = {});
+  ///@}
 
+  /// Examples so far.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(example_weights_.size()); }
-  [[nodiscard]] std::int64_t total_tokens() const { return offsets_.back(); }
-  [[nodiscard]] const std::filesystem::path& name() const { return final_name_; }
+  [[nodiscard]] std::int64_t total_tokens() const { return offsets_.back(); }      ///< tokens so far
+  [[nodiscard]] const std::filesystem::path& name() const { return final_name_; }  ///< the store's final name
 
   /// Assembles the file and publishes it; "format" is added to the metadata. Throws io_error.
   void commit(std::map<std::string, std::string> metadata);

@@ -14,15 +14,19 @@ class any_communicator {
   /// A world of one.
   any_communicator() = default;
 
+  /// Refers to `group`, which must outlive this object and its copies.
   template <communicator C>
   any_communicator(C& group)  // NOLINT(google-explicit-constructor): a reference to the same group
       : group_(&group), table_(&table_of<C>) {}
 
-  [[nodiscard]] int rank() const { return group_ == nullptr ? 0 : table_->rank(group_); }
-  [[nodiscard]] int size() const { return group_ == nullptr ? 1 : table_->size(group_); }
+  [[nodiscard]] int rank() const { return group_ == nullptr ? 0 : table_->rank(group_); }  ///< 0 in a world of one
+  [[nodiscard]] int size() const { return group_ == nullptr ? 1 : table_->size(group_); }  ///< 1 in a world of one
+  /// Waits until every rank is here; throws what the group's own throws.
   void barrier() {
     if (group_ != nullptr) table_->barrier(group_);
   }
+  /// Every rank's values become the sum over ranks; throws what the group's own throws.
+  ///@{
   void all_reduce(std::span<double> values) {
     if (group_ != nullptr) table_->all_reduce_f64(group_, values);
   }
@@ -32,6 +36,7 @@ class any_communicator {
   void all_reduce(std::span<std::int64_t> values) {
     if (group_ != nullptr) table_->all_reduce_i64(group_, values);
   }
+  ///@}
 
  private:
   struct functions {

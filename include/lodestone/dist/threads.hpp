@@ -114,11 +114,13 @@ class meeting_place {
 /// every rank when they did not.
 class communicator {
  public:
+  /// Made by run(), which owns the meeting place.
   communicator(detail::meeting_place& place, int rank) : place_(&place), rank_(rank) {}
 
-  [[nodiscard]] int rank() const { return rank_; }
-  [[nodiscard]] int size() const { return place_->size(); }
+  [[nodiscard]] int rank() const { return rank_; }           ///< in [0, size())
+  [[nodiscard]] int size() const { return place_->size(); }  ///< ranks of the group
 
+  /// Every rank's `values` become the sum over ranks. No two ranks' values may overlap.
   template <class T>
   void all_reduce(std::span<T> values) {
     enter("all_reduce", code<T>(), nullptr, values.data(), values.size());
@@ -132,6 +134,7 @@ class communicator {
     place_->meet();
   }
 
+  /// `all` = the ranks' `mine` in rank order, size() times as long; `mine` may be its own part of `all`.
   template <class T>
   void all_gather(std::span<const std::type_identity_t<T>> mine, std::span<T> all) {
     check_parts(all.size(), mine.size());
@@ -144,6 +147,7 @@ class communicator {
     place_->meet();
   }
 
+  /// `mine` = this rank's part of the sum of `all`, which is size() times as long; `mine` may lie in `all`.
   template <class T>
   void reduce_scatter(std::span<const std::type_identity_t<T>> all, std::span<T> mine) {
     check_parts(all.size(), mine.size());
@@ -156,6 +160,7 @@ class communicator {
     std::copy(sums.begin(), sums.end(), mine.begin());
   }
 
+  /// Every rank's `values` become those of rank `root`. Throws shape_error when there is no such rank.
   template <class T>
   void broadcast(std::span<T> values, int root) {
     enter("broadcast", code<T>(), nullptr, values.data(), values.size(), root);
@@ -168,6 +173,7 @@ class communicator {
     place_->meet();
   }
 
+  /// Returns when all ranks have called it.
   void barrier() {
     enter("barrier", 0, nullptr, nullptr, 0);
     place_->meet();

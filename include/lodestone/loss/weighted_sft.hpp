@@ -32,11 +32,14 @@ namespace lodestone::loss {
 /// `constant` are defined by the packs themselves; a pack must lie within one micro-batch. Sequences whose weight or
 /// whose target weight is 0 change nothing.
 struct weighted_sft {
-  normalize per = normalize::sequence;
-  double divisor = 1.0;  ///< c of `constant` and `user`
+  normalize per = normalize::sequence;  ///< which mean the loss is
+  double divisor = 1.0;                 ///< c of `constant` and `user`
 
+  /// The coefficients never depend on the log-probabilities.
+  ///@{
   static constexpr bool is_always_linear = true;
   [[nodiscard]] static constexpr bool is_linear() { return true; }
+  ///@}
 
   /// Fills c[k] = d loss / d log p_k and returns sum_k c[k] log_probs[k], this micro-batch's share of the loss; returns
   /// 0 for empty log_probs.

@@ -165,6 +165,7 @@ struct lora {
   static constexpr bool trains_weight = true;  ///< weight and bias may have a gradient
   static constexpr bool has_adapters = true;   ///< the store may have some
 
+  /// y = x W^T + bias + u B^T + beta y.
   template <class Backend, class P, class X, class Y, class T>
   void forward(Backend& b, const P& p, X x, Y y, T beta) const {
     detail::forward(b, p, x, y, beta);

@@ -20,14 +20,14 @@ namespace lodestone::optim {
 ///     w <- w - learning_rate * (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon)
 /// which is torch.optim.AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2).
 struct adamw_step {
-  double learning_rate = 0.0;
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double epsilon = 1e-8;
-  double weight_decay = 0.0;
+  double learning_rate = 0.0;     ///< of this step, by the schedule
+  double beta1 = 0.9;             ///< decay of the first moment m
+  double beta2 = 0.95;            ///< decay of the second moment v
+  double epsilon = 1e-8;          ///< added to the root of the corrected v
+  double weight_decay = 0.0;      ///< 0 for a tensor that does not decay
   double bias_correction1 = 1.0;  ///< 1 - beta1^t, t = 1 in the first step
   double bias_correction2 = 1.0;  ///< 1 - beta2^t
-  double gradient_scale = 1.0;
+  double gradient_scale = 1.0;    ///< factor on the gradient, before the moments
 };
 
 /// Which tensors weight decay pulls towards zero: choices for adamw::decays.
@@ -53,16 +53,17 @@ namespace decay {
 ///
 /// The defaults are LongAlign's: betas 0.9 and 0.95, epsilon 1e-8, no decay, clipping at 1.
 struct adamw {
-  double learning_rate = 2e-5;
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double epsilon = 1e-8;
-  double weight_decay = 0.0;
-  double clip = 1.0;                                 ///< limit of the global gradient norm; 0: none
+  double learning_rate = 2e-5;  ///< the peak, not negative
+  double beta1 = 0.9;           ///< in [0, 1)
+  double beta2 = 0.95;          ///< in [0, 1)
+  double epsilon = 1e-8;        ///< positive
+  double weight_decay = 0.0;    ///< not negative; for the tensors that `decays` names
+  double clip = 1.0;            ///< limit of the global gradient norm; 0: none
+  /// The factor on the learning rate: warm-up over 3% of the steps, then a cosine towards 0.
   optim::schedule rate{.after = decline::cosine, .warmup_ratio = 0.03};
   bool (*decays)(const tensor_facts&) = decay::matrices;  ///< the no-decay group is everything else
 
-  static constexpr int moments = 2;
+  static constexpr int moments = 2;  ///< state tensors for each weight tensor: m and v
 
   /// Throws config_error naming the setting that is out of range.
   void check() const {

@@ -10,8 +10,8 @@ namespace lodestone {
 
 /// A tensor as an optimiser sees it when it decides on weight decay: its Hugging Face name and its rank.
 struct tensor_facts {
-  std::string_view name;
-  std::size_t rank = 0;
+  std::string_view name;  ///< Hugging Face name; the caller's characters
+  std::size_t rank = 0;   ///< number of axes
 };
 
 /// An optimiser with per-element state.

@@ -21,10 +21,10 @@ enum class decline : std::uint8_t { constant, linear, cosine };
 /// stands at point s of a curve of T + 1: every update counts, and a warm-up of w steps reaches s / w in step s, as
 /// transformers' trainer logs it.
 struct schedule {
-  decline after = decline::cosine;
-  double warmup_ratio = 0.0;      ///< of the steps of the run, rounded up; LongAlign uses 0.03
-  std::int64_t warmup_steps = 0;  ///< wins over the ratio when positive
-  double floor = 0.0;             ///< what the decline ends at, as a share of the full rate
+  decline after = decline::cosine;  ///< the curve after the warm-up
+  double warmup_ratio = 0.0;        ///< of the steps of the run, rounded up; LongAlign uses 0.03
+  std::int64_t warmup_steps = 0;    ///< wins over the ratio when positive
+  double floor = 0.0;               ///< what the decline ends at, as a share of the full rate
 
   /// ceil(ratio T), or the given number.
   [[nodiscard]] std::int64_t warmup(std::int64_t total_steps) const {

@@ -15,8 +15,8 @@ namespace lodestone::text {
 
 /// One added token, as tokenizer.json describes it.
 struct added_token {
-  std::string content;
-  std::int32_t id = -1;
+  std::string content;       ///< the text to find; empty: never found
+  std::int32_t id = -1;      ///< its id in the vocabulary
   bool special = false;      ///< found only where special tokens are parsed; left out by decode(skip_special)
   bool single_word = false;  ///< only between characters that are not of a word
   bool lstrip = false;       ///< takes the white space before it
@@ -31,7 +31,7 @@ class token_finder {
   /// counts, and an empty one is never found.
   void add(std::string_view pattern, added_token token);
 
-  [[nodiscard]] bool empty() const { return tokens_.empty(); }
+  [[nodiscard]] bool empty() const { return tokens_.empty(); }  ///< no pattern was added
 
   /// Calls text(begin, end) for the stretches between tokens (never empty) and token(id) for tokens, in order.
   template <class Text, class Token>

@@ -18,6 +18,7 @@ namespace lodestone::text {
 /// A map from code points to numbers, two loads a look-up.
 class code_point_map {
  public:
+  /// Sets the number of a code point, at most U+10FFFF; the last one counts.
   void set(char32_t key, std::int32_t value);
   /// The number of a code point, or -1; not_utf8 has none.
   [[nodiscard]] std::int32_t find(char32_t key) const;
@@ -32,24 +33,25 @@ struct bpe_parts {
   /// An entry of the vocabulary.
   struct piece {
     std::string_view text;  ///< its bytes (over_bytes) or its characters
-    std::int32_t id = -1;
+    std::int32_t id = -1;   ///< its id in the vocabulary
   };
   /// A rule: two pieces become one; lower ranks go first.
   struct merge {
-    std::int32_t left = -1;
-    std::int32_t right = -1;
-    std::uint32_t rank = 0;
-    std::int32_t becomes = -1;
-    std::string_view text;  ///< of the merged piece
+    std::int32_t left = -1;     ///< id of the left piece
+    std::int32_t right = -1;    ///< id of the right piece
+    std::uint32_t rank = 0;     ///< of equal ranks in a word the leftmost goes first
+    std::int32_t becomes = -1;  ///< id of the merged piece
+    std::string_view text;      ///< of the merged piece
   };
-  std::vector<piece> pieces;
-  std::vector<merge> merges;
-  std::vector<piece> frozen;  ///< user-defined pieces of SentencePiece: found first, never merged
-  bool over_bytes = false;
+  std::vector<piece> pieces;   ///< looked up as whole words (ignore_merges) and, over characters, as first symbols
+  std::vector<merge> merges;   ///< of several for a pair the last counts
+  std::vector<piece> frozen;   ///< user-defined pieces of SentencePiece: found first, never merged
+  bool over_bytes = false;     ///< the first symbols are bytes; otherwise characters
   bool ignore_merges = false;  ///< a word that is itself a piece is not merged
   bool fuse_unknown = false;   ///< one unknown id for a run of unknown characters
+  /// Over characters: one without a piece is written as its bytes, if all of them have one.
   bool byte_fallback = false;
-  std::int32_t unknown = -1;
+  std::int32_t unknown = -1;  ///< for what has no piece; -1: left out
   /// Over bytes the first symbols; over characters the ids of `<0x00>` ... `<0xFF>`, for byte_fallback.
   std::array<std::int32_t, 256> byte_ids{};
 };
@@ -60,6 +62,7 @@ struct bpe_parts {
 /// in no merged piece: no merge can cross such a place, so that the parts merge alone, and most are found in the cache.
 class bpe {
  public:
+  /// Copies what it needs: the views in `parts` need not outlive the call.
   explicit bpe(const bpe_parts& parts);
 
   /// Appends the ids of one word.

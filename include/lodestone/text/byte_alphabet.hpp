@@ -14,6 +14,7 @@ namespace lodestone::text {
 /// Bytes that are printable in Latin-1 stand for themselves; the other 68 are U+0100, U+0101, ... in order of value.
 class byte_alphabet {
  public:
+  /// The one table, made at the first call.
   [[nodiscard]] static const byte_alphabet& get() {
     static const byte_alphabet instance;
     return instance;

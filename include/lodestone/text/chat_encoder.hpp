@@ -42,10 +42,12 @@ struct encoded_sequence {
   std::vector<float> weights;        ///< [n], 0 where there is no label
   double weight = 1.0;               ///< w, the weight of the example
 
-  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
+  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }  ///< n
+  /// Number of rows with a label.
   [[nodiscard]] std::int64_t targets() const {
     return static_cast<std::int64_t>(labels.size()) - std::count(labels.begin(), labels.end(), no_label);
   }
+  /// The same rows, valid while the vectors stay as they are; `index` is the key of the example's random numbers.
   [[nodiscard]] example_view view(std::int64_t index = 0) const { return {tokens, labels, weights, weight, index}; }
   friend bool operator==(const encoded_sequence&, const encoded_sequence&) = default;
 };
@@ -64,9 +66,9 @@ enum class content_tokens {
 
 /// How conversations become tokens and targets.
 struct chat_encoding {
-  target_choice targets = target_choice::all_answers;
-  piece_joint joint = piece_joint::continuous;
-  content_tokens content = content_tokens::literal;
+  target_choice targets = target_choice::all_answers;  ///< what is trained; the tokens stay the same
+  piece_joint joint = piece_joint::continuous;         ///< how prompts and answers are joined
+  content_tokens content = content_tokens::literal;    ///< control tokens in messages and documents
   /// The original's end-token labels (answer_end::label_only) in place of the template's own choice.
   bool original_end_labels = false;
   bool end_of_text = false;  ///< plain documents end with the end-of-sequence token
@@ -74,11 +76,11 @@ struct chat_encoding {
 
 /// What the encoder counted in one conversation or document.
 struct encoding_report {
-  std::int64_t empty_answers = 0;
-  std::int64_t unanswered_turns = 0;
-  std::int64_t doubled_bos = 0;  ///< the text repeated what the tokenizer puts first: removed
-  std::int64_t unknown_tokens = 0;
-  std::int64_t literal_tokens = 0;  ///< control tokens in content, kept as characters
+  std::int64_t empty_answers = 0;     ///< answers without text: masked, unless all tokens are trained
+  std::int64_t unanswered_turns = 0;  ///< messages after the last answer: left out
+  std::int64_t doubled_bos = 0;       ///< the text repeated what the tokenizer puts first: removed
+  std::int64_t unknown_tokens = 0;    ///< tokens with the tokenizer's id for unknown text
+  std::int64_t literal_tokens = 0;    ///< control tokens in content, kept as characters
 };
 
 /// Encodes conversations by one template with one tokenizer. Immutable after construction: safe to call from several
@@ -167,11 +169,14 @@ class chat_encoder {
     return join(segments, counts).tokens;
   }
 
+  /// The template in use: "{eos}" is replaced by the token, and original_end_labels is applied.
   [[nodiscard]] const chat_template& form() const { return form_; }
+  /// As the constructor took them.
   [[nodiscard]] const chat_encoding& options() const { return options_; }
+  /// The tokenizer that the constructor was given, which must outlive the encoder.
   [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
   [[nodiscard]] std::optional<std::int32_t> end_id() const { return end_id_; }  ///< ends an answer; stop here
-  [[nodiscard]] std::optional<std::int32_t> eos() const { return eos_; }
+  [[nodiscard]] std::optional<std::int32_t> eos() const { return eos_; }        ///< ends a document; none: not named
   /// What stands before every sequence: the post-processor's prefix or the template's `begin`.
   [[nodiscard]] std::span<const std::int32_t> prefix() const { return prefix_; }
 

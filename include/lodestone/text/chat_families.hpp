@@ -44,10 +44,10 @@ namespace families {
 /// A format with its marks: all of `tokens` in the vocabulary, all of `words` and none of `absent` in the folder's
 /// chat_template. Formats without marks are never detected, only named.
 struct chat_family {
-  chat_template form;
-  std::vector<std::string_view> tokens{};
-  std::vector<std::string_view> words{};
-  std::vector<std::string_view> absent{};
+  chat_template form;                      ///< its name is the one that options use
+  std::vector<std::string_view> tokens{};  ///< tokens that the vocabulary must hold
+  std::vector<std::string_view> words{};   ///< strings that must stand in chat_template; none: never detected
+  std::vector<std::string_view> absent{};  ///< strings that must not stand there
 };
 
 /// Every format that has a name.

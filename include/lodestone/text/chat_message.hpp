@@ -22,9 +22,9 @@ enum class chat_role { system, user, assistant };
 
 /// A message. `weight` is a_t of its tokens in the loss; when it is absent the answers weigh 1 and all else 0.
 struct chat_message {
-  chat_role role = chat_role::user;
-  std::string content;
-  std::optional<double> weight{};
+  chat_role role = chat_role::user;  ///< chooses the template's strings around it
+  std::string content;               ///< what is said, UTF-8, without those strings
+  std::optional<double> weight{};    ///< a_t, 0 or more; absent: by the role
 
   friend bool operator==(const chat_message&, const chat_message&) = default;
 };

@@ -58,15 +58,24 @@ enum class answer_end {
 /// assistant_suffix and end_token. A single space at the end of assistant_prefix is tokenised together with the answer
 /// (tokens carry their leading space), so it belongs to the first target token.
 struct chat_template {
-  std::string name = "custom";
+  std::string name = "custom";  ///< under any other name the end token must be in the vocabulary
   /// Tokens at the very beginning; written only when the tokenizer's post-processor puts nothing there.
   std::string begin{};
+  /// Before and after a system message.
+  ///@{
   std::string system_prefix{};
   std::string system_suffix{};
+  ///@}
+  /// Before and after a user message.
+  ///@{
   std::string user_prefix{};
   std::string user_suffix{};
+  ///@}
+  /// Before and after an answer.
+  ///@{
   std::string assistant_prefix{};
   std::string assistant_suffix{};
+  ///@}
   /// Between an answer and the next turn.
   std::string turn_separator{};
   /// Ends an answer: a token of the vocabulary, or "{eos}" for the end-of-sequence token of the model's folder. A
@@ -78,13 +87,14 @@ struct chat_template {
   bool system_in_user_turn = false;
   /// White space at both ends of every message is dropped, as the family's published template does.
   bool trim = false;
-  answer_end end = answer_end::token;
+  answer_end end = answer_end::token;  ///< how an answer's end is marked
 
   friend bool operator==(const chat_template&, const chat_template&) = default;
 };
 
 /// A run of rendered text with one meaning.
 struct chat_segment {
+  /// UTF-8; may be empty.
   std::string text;
   bool is_template = true;     ///< control tokens in it are meant; in a message's content they are only characters
   bool is_end_token = false;   ///< the template's end token

@@ -39,7 +39,7 @@ void require_utf8(const json_record& record, std::string_view file);
 /// Git LFS pointers, with the command that converts them.
 class jsonl_reader {
  public:
-  static constexpr std::int64_t default_record_limit = std::int64_t{1} << 30;
+  static constexpr std::int64_t default_record_limit = std::int64_t{1} << 30;  ///< bytes: 1 GiB
 
   /// `check_utf8` false leaves require_utf8 to the caller, who may want to do it on other threads.
   explicit jsonl_reader(const std::filesystem::path& file, std::int64_t record_limit = default_record_limit,
@@ -48,9 +48,10 @@ class jsonl_reader {
   /// Puts the next record in `record` (its memory is reused); false at the end of the file.
   bool next(json_record& record);
 
-  [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] bool is_array() const { return is_array_; }    ///< a JSON array, not JSONL
-  [[nodiscard]] std::int64_t count() const { return count_; }  ///< records handed out so far
+  [[nodiscard]] const std::string& name() const { return name_; }  ///< the path, as messages name it
+  [[nodiscard]] bool is_array() const { return is_array_; }        ///< a JSON array, not JSONL
+  [[nodiscard]] std::int64_t count() const { return count_; }      ///< records handed out so far
+  /// "file:line", for messages about a record of this file.
   [[nodiscard]] std::string where(std::int64_t line) const { return source_line(name_, line); }
 
  private:

@@ -17,7 +17,7 @@ namespace lodestone::text {
 /// Maps byte strings to ids: open addressing over one arena of keys.
 class piece_table {
  public:
-  static constexpr std::int32_t none = -1;
+  static constexpr std::int32_t none = -1;  ///< not found; no key may have it as id
 
   /// Adds a key; false, and nothing changes, if it is there already.
   bool insert(std::string_view key, std::int32_t id);
@@ -25,7 +25,7 @@ class piece_table {
   /// The id of a key, or none.
   [[nodiscard]] std::int32_t find(std::string_view key) const;
 
-  [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] std::size_t size() const { return count_; }  ///< number of keys
 
  private:
   struct slot {
@@ -48,13 +48,14 @@ class piece_table {
 /// Maps a pair of symbols to the rank of its merge and to the symbol it becomes.
 class merge_table {
  public:
-  static constexpr std::uint32_t no_rank = 0xffff'ffffU;
+  static constexpr std::uint32_t no_rank = 0xffff'ffffU;  ///< the pair does not merge
   /// What a pair becomes, and how early.
   struct merge {
-    std::uint32_t rank = no_rank;
-    std::int32_t symbol = -1;
+    std::uint32_t rank = no_rank;  ///< lower ranks merge first
+    std::int32_t symbol = -1;      ///< what the pair becomes
   };
 
+  /// Makes room for `count` merges in all, at least as many as there are.
   void reserve(std::size_t count) { rehash(std::bit_ceil(std::max<std::size_t>(16, count * 2))); }
 
   /// Adds a merge; the last one for a pair counts.

@@ -16,13 +16,13 @@ class prefix_trie {
   /// The longest key at the start of a text.
   struct match {
     std::int32_t value = -1;  ///< -1: no key starts the text
-    std::size_t length = 0;
+    std::size_t length = 0;   ///< bytes of the key
   };
 
   /// Adds a key; false, and nothing changes, if it is empty or there already.
   bool insert(std::string_view key, std::int32_t value);
 
-  [[nodiscard]] bool empty() const { return start_count_ == 0; }
+  [[nodiscard]] bool empty() const { return start_count_ == 0; }  ///< holds no key
 
   /// The longest key that starts `text`.
   [[nodiscard]] match longest(std::string_view text) const;

@@ -14,6 +14,7 @@ namespace lodestone::text {
 /// Walks through the fields of one message. All members throw format_error, with `where`, on malformed input.
 class protobuf_reader {
  public:
+  /// Stands before the first field. `message` must outlive the reader and what bytes() returns; `where` is copied.
   protobuf_reader(std::string_view message, std::string_view where) : rest_(message), where_(where) {}
 
   /// Goes to the next field; false at the end of the message.
@@ -39,10 +40,14 @@ class protobuf_reader {
     return true;
   }
 
+  /// The number of the current field; 0 before the first next().
   [[nodiscard]] std::uint64_t field() const { return field_; }
   [[nodiscard]] std::string_view bytes() const { return expect(2), bytes_; }  ///< of a string or an embedded message
+  /// The value of a varint field.
   [[nodiscard]] std::int64_t integer() const { return expect(0), static_cast<std::int64_t>(number_); }
+  /// Whether a varint field is not 0.
   [[nodiscard]] bool flag() const { return integer() != 0; }
+  /// The value of a 32-bit field, a float.
   [[nodiscard]] float real() const { return expect(5), std::bit_cast<float>(static_cast<std::uint32_t>(number_)); }
 
  private:

@@ -18,8 +18,8 @@ class regex {
  public:
   /// Half-open byte range of a match.
   struct match {
-    std::size_t begin = 0;
-    std::size_t end = 0;
+    std::size_t begin = 0;  ///< offset of its first byte
+    std::size_t end = 0;    ///< one past its last byte; begin if it is empty
   };
 
   /// Throws format_error, with `where`, if the pattern does not compile.

@@ -13,25 +13,28 @@ namespace lodestone::text {
 
 /// The message ModelProto of sentencepiece_model.proto, as far as encoding needs it.
 struct sentencepiece_model {
+  /// The numbers of the file; parse() refuses `unused`.
   enum class piece_type : std::int64_t { normal = 1, unknown, control, user_defined, unused, byte };
+  /// The numbers of the file; parse() takes unigram and bpe.
   enum class model_type : std::int64_t { unigram = 1, bpe, word, character };
   /// An entry of the vocabulary.
   struct piece {
-    std::string text;
+    std::string text;  ///< 1 to 1024 bytes
+    /// Finite. Unigram: the log-probability. BPE: pairs that become the piece of the highest score merge first.
     float score = 0;
-    piece_type type = piece_type::normal;
+    piece_type type = piece_type::normal;  ///< what the piece is for
   };
 
-  std::vector<piece> pieces;  ///< the id of a piece is its place
-  model_type type = model_type::unigram;
-  bool byte_fallback = false;
-  bool treat_whitespace_as_suffix = false;
-  std::string bos_piece = "<s>";
-  std::string eos_piece = "</s>";
-  std::string character_map;  ///< compiled
-  bool add_dummy_prefix = true;
-  bool remove_extra_whitespaces = true;
-  bool escape_whitespaces = true;
+  std::vector<piece> pieces;                ///< the id of a piece is its place
+  model_type type = model_type::unigram;    ///< how a text is cut into pieces
+  bool byte_fallback = false;               ///< a character without a piece becomes the pieces of its bytes
+  bool treat_whitespace_as_suffix = false;  ///< not supported: parse() throws where a file sets it
+  std::string bos_piece = "<s>";            ///< the folder's settings decide whether a text begins with it
+  std::string eos_piece = "</s>";           ///< likewise for its end
+  std::string character_map;                ///< compiled
+  bool add_dummy_prefix = true;             ///< a space comes before a text
+  bool remove_extra_whitespaces = true;     ///< spaces at the ends go, runs of them become one
+  bool escape_whitespaces = true;           ///< a space is written as U+2581
 
   /// Reads the bytes of a file. Throws format_error, with `where`, for anything else than such a message and for
   /// features that are not supported.

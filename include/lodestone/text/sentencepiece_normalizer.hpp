@@ -25,7 +25,7 @@ class character_map {
   /// Throws format_error if the sizes do not fit.
   character_map(std::string_view compiled, std::string_view where);
 
-  [[nodiscard]] bool empty() const { return trie_.empty(); }
+  [[nodiscard]] bool empty() const { return trie_.empty(); }  ///< maps nothing
 
   /// The length of the longest key at the start of `text` (0: none) and its replacement.
   [[nodiscard]] std::pair<std::size_t, std::string_view> longest(std::string_view text) const;
@@ -41,14 +41,15 @@ class character_map {
 /// puts a space first if asked, and writes each space as U+2581. Bytes that are not UTF-8 stay (SentencePiece itself
 /// would write U+FFFD and lose them).
 struct sentencepiece_normalizer {
-  static constexpr std::string_view space_symbol = "\xE2\x96\x81";
+  static constexpr std::string_view space_symbol = "\xE2\x96\x81";  ///< U+2581, what a space becomes
 
-  character_map characters;
-  prefix_trie verbatim;  ///< user-defined pieces, which no rule touches
-  bool add_dummy_prefix = true;
-  bool remove_extra_whitespaces = true;
-  bool escape_whitespaces = true;
+  character_map characters;              ///< applied to what `verbatim` does not hold
+  prefix_trie verbatim;                  ///< user-defined pieces, which no rule touches
+  bool add_dummy_prefix = true;          ///< a space comes before a text that is not empty
+  bool remove_extra_whitespaces = true;  ///< spaces at the ends go, runs of them become one
+  bool escape_whitespaces = true;        ///< otherwise a space stays U+0020
 
+  /// The normal form; empty for an empty text, and, where spaces at the ends go, for one of spaces alone.
   [[nodiscard]] std::string operator()(std::string_view text) const;
 };
 

@@ -12,9 +12,9 @@ namespace lodestone {
 
 /// Special tokens of a model folder, as text; what the folder does not say is absent.
 struct special_tokens {
-  std::optional<std::string> bos{};
-  std::optional<std::string> eos{};
-  std::optional<std::string> unk{};
+  std::optional<std::string> bos{};      ///< begins a sequence
+  std::optional<std::string> eos{};      ///< ends a sequence
+  std::optional<std::string> unk{};      ///< stands for what has no token
   std::optional<std::int32_t> eos_id{};  ///< of config.json or generation_config.json: the first when it is a list
   std::string chat_template{};           ///< the Jinja source; empty when there is none
 };

@@ -24,6 +24,7 @@ class token_list {
 
   /// The largest id plus one.
   [[nodiscard]] std::int32_t size() const { return static_cast<std::int32_t>(texts_.size()); }
+  /// False for an id in a gap or outside [0, size()).
   [[nodiscard]] bool contains(std::int64_t id) const;
   /// The text of a token; empty if no token has the id.
   [[nodiscard]] std::string_view text(std::int64_t id) const;

@@ -17,10 +17,11 @@ namespace lodestone::text {
 
 /// The added tokens of a tokenizer: those sought in the raw text, and those sought in the normalized one.
 struct added_tokens {
-  token_finder raw;
-  token_finder normalized;
+  token_finder raw;              ///< sought before a text is normalized
+  token_finder normalized;       ///< sought afterwards, in their normal form
   std::vector<bool> is_special;  ///< by id; ids past its end are not special
 
+  /// `id` must not be negative.
   void mark_special(std::int32_t id);
 
   /// Call once `normalize` is complete.
@@ -29,15 +30,15 @@ struct added_tokens {
 
 /// A complete tokenizer, in the order in which a text passes through it.
 struct tokenizer_parts {
-  token_list tokens;
-  added_tokens added;
-  normalizer normalize;
-  pre_tokenizer split;
-  std::variant<bpe, unigram> model;
+  token_list tokens;                 ///< the vocabulary with the added tokens
+  added_tokens added;                ///< found first; what lies between them goes on
+  normalizer normalize;              ///< empty: the text stays
+  pre_tokenizer split;               ///< normal form to words; empty: one word
+  std::variant<bpe, unigram> model;  ///< words to ids
   std::vector<std::int32_t> prefix;  ///< ids before a sequence
   std::vector<std::int32_t> suffix;  ///< ids after it
-  decoder decode;
-  std::int32_t unknown = -1;
+  decoder decode;                    ///< token texts to text
+  std::int32_t unknown = -1;         ///< id for what has no token; -1: none
 };
 
 }  // namespace lodestone::text

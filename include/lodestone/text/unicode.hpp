@@ -13,8 +13,8 @@ inline constexpr char32_t not_utf8 = 0xffff'ffffU;
 
 /// One code point and the number of bytes that spell it; a byte outside well-formed UTF-8 is {not_utf8, 1}.
 struct code_point {
-  char32_t value = not_utf8;
-  std::uint32_t length = 1;
+  char32_t value = not_utf8;  ///< at most U+10FFFF, or not_utf8
+  std::uint32_t length = 1;   ///< bytes, 1 to 4
 };
 
 /// Reads the code point at `p` (p < end). Overlong forms, surrogates and values above U+10FFFF are not UTF-8.
@@ -83,10 +83,12 @@ inline constexpr std::uint8_t word = 64;  ///< of UTS 18: Alphabetic, marks, dec
 /// The bits of every code point of the basic plane: one load for each character of a document.
 class table {
  public:
+  /// The one table, made at the first call.
   [[nodiscard]] static const table& get() {
     static const table instance;
     return instance;
   }
+  /// The bits of any code point, beyond the basic plane by look_up(); 0 for not_utf8.
   [[nodiscard]] std::uint8_t operator[](char32_t value) const {
     if (value < 0x10000) return bits_[value];
     return value == not_utf8 ? std::uint8_t{0} : look_up(value);

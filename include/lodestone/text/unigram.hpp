@@ -16,21 +16,22 @@ namespace lodestone::text {
 struct unigram_parts {
   /// An entry of the vocabulary.
   struct piece {
-    std::string_view text;
-    std::int32_t id = -1;
+    std::string_view text;         ///< UTF-8; of equal ones the first counts
+    std::int32_t id = -1;          ///< its id in the vocabulary
     double score = 0;              ///< log-probability
     bool is_user_defined = false;  ///< found wherever it occurs, whatever its score
   };
-  std::vector<piece> pieces;
-  std::int32_t unknown = -1;
-  bool byte_fallback = false;
-  bool fuse_unknown = true;
-  std::array<std::int32_t, 256> byte_ids{};
+  std::vector<piece> pieces;                 ///< segments that encode() chooses from
+  std::int32_t unknown = -1;                 ///< for characters without a piece; -1: left out
+  bool byte_fallback = false;                ///< writes such a character as its bytes, if every byte has an id
+  bool fuse_unknown = true;                  ///< one unknown id for a run of them
+  std::array<std::int32_t, 256> byte_ids{};  ///< ids of `<0x00>` ... `<0xFF>`; -1: none
 };
 
 /// The model: a text to ids. Time O(bytes x longest piece); const members are safe to call from several threads.
 class unigram {
  public:
+  /// Copies what it needs: the views in `parts` need not outlive the call.
   explicit unigram(const unigram_parts& parts);
 
   /// Appends the ids of `text`.

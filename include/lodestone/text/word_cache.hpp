@@ -17,8 +17,8 @@ namespace lodestone::text {
 /// A direct-mapped cache of short words: 2^14 entries of 64 bytes (1 MiB). One per thread and vocabulary.
 class word_cache {
  public:
-  static constexpr std::size_t longest_word = 26;
-  static constexpr std::size_t most_ids = 7;
+  static constexpr std::size_t longest_word = 26;  ///< bytes; a longer word is merged each time
+  static constexpr std::size_t most_ids = 7;       ///< a word of more is merged each time
 
   /// A number for each vocabulary of the process; copies of a vocabulary share it.
   [[nodiscard]] static std::uint64_t new_owner() {
