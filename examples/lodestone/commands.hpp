@@ -24,6 +24,7 @@ int run_tokenize(const settings& s);
 int run_prepare(const settings& s);
 int run_plan(const settings& s);
 int run_sft(const settings& s);
+int run_merge(const settings& s);
 int run_score(const settings& s);
 int run_generate(const settings& s);
 int run_inspect(const settings& s);

@@ -75,7 +75,7 @@ lodestone::train::need needs(const lodestone::model_config& config, const any_st
   using model = lodestone::llama<typename Arithmetic::backend, typename Arithmetic::attention>;
   return lodestone::train::count_micro_batch<model>(
       config, lodestone::batching::assemble(examples, batch, lodestone::position::contiguous{}, 0, 0, 0),
-      make_activations(s).table(config.layers));
+      make_activations(s).table(config.layers), true, make_trained(s, config));
 }
 
 std::string row(const std::string& what, const std::string& value) {

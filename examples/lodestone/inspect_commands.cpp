@@ -24,9 +24,11 @@
 #include <utf8proc.h>
 
 #include <lodestone/batching/report.hpp>
+#include <lodestone/checkpoint/json.hpp>
 #include <lodestone/checkpoint/pretrained.hpp>
 #include <lodestone/checkpoint/training_state.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/file.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
 #include <lodestone/data/token_store.hpp>
@@ -220,6 +222,25 @@ void inspect_run(const fs::path& folder, listing& out) {
               "loss " + lodestone::format_fixed(e.loss, 4) + (e.best ? "  best so far" : ""));
 }
 
+void inspect_adapter(const fs::path& folder, listing& out) {
+  const std::string where = (folder / "adapter_config.json").string();
+  const nlohmann::json json = lodestone::detail::parse_json(lodestone::read_text(where), where);
+  out.heading("adapter " + folder.string());
+  for (const char* key : {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "use_rslora", "target_modules",
+                          "modules_to_save"})
+    if (json.contains(key) && !json[key].is_null())
+      out.row(key, json[key].is_string() ? json[key].get<std::string>() : json[key].dump());
+  for (const char* name : {"adapter_model.safetensors", "adapter_model.bin"}) {
+    if (!fs::exists(folder / name)) continue;
+    const lodestone::tensor_source source(folder / name);
+    std::int64_t parameters = 0;
+    for (const std::string& tensor : source.names())
+      parameters += *lodestone::safetensors::element_count(source.at(tensor).shape);
+    out.row("tensors", format_count(static_cast<std::int64_t>(source.names().size())) + ", " +
+                           format_short(static_cast<double>(parameters)) + " parameters");
+  }
+}
+
 std::string file_line(const char* name, std::string_view key) {
   std::ifstream file(name);
   for (std::string line; std::getline(file, line);)
@@ -263,6 +284,11 @@ int run_inspect(const settings& s) {
       inspect_run(path, out);
       is_known = true;
       if (fs::exists(path / "model" / "config.json")) is_good = inspect_model(path / "model", out);
+      if (fs::exists(path / "adapter" / "adapter_config.json")) inspect_adapter(path / "adapter", out);
+    }
+    if (fs::exists(path / "adapter_config.json")) {
+      inspect_adapter(path, out);
+      is_known = true;
     }
     if (fs::exists(path / "config.json")) {
       is_good = inspect_model(path, out);
@@ -277,7 +303,7 @@ int run_inspect(const settings& s) {
     is_known = true;
   }
   if (!is_known)
-    throw lodestone::format_error("neither a model folder, a token store, a run folder nor a .safetensors file",
+    throw lodestone::format_error("neither a model, adapter or run folder, a token store, nor a .safetensors file",
                                   path.string(), "a model folder has a config.json, a run folder a run.toml");
   print(out.str());
   return is_good ? success : failure;

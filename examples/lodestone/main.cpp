@@ -32,15 +32,18 @@ namespace {
 int run(int argc, char** argv) {
   request asked = read_request(argc, argv);
   settings& s = asked.values;
-  // A run folder stands for the model that was trained in it.
+  // A run folder stands for the model, or the adapter, that was trained in it.
   if (std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
       !std::filesystem::exists(std::filesystem::path(s.model) / "config.json"))
     s.model = (std::filesystem::path(s.model) / "model").string();
+  if (std::filesystem::exists(std::filesystem::path(s.adapter) / "adapter" / "adapter_config.json"))
+    s.adapter = (std::filesystem::path(s.adapter) / "adapter").string();
   switch (asked.what) {
     case command::tokenize: return run_tokenize(s);
     case command::prepare: return run_prepare(s);
     case command::plan: return run_plan(s);
     case command::sft: return run_sft(s);
+    case command::merge: return run_merge(s);
     case command::score: return run_score(s);
     case command::generate: return run_generate(s);
     case command::inspect: return run_inspect(s);

@@ -1,4 +1,4 @@
-// score and generate: a model that is only read.
+// score, generate and merge: a model that is only read.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -32,7 +32,11 @@ lodestone::parameters::replicated<typename Arithmetic::backend> load(const setti
   options.use = lodestone::parameters::purpose::inference;
   options.config = config;
   options.threads = thread_count(s);
-  return lodestone::parameters::load<typename Arithmetic::backend>(s.model, {}, options);
+  if (!s.adapter.empty()) options.trained = lodestone::adapter_source(s.adapter, config).parts();
+  auto weights = lodestone::parameters::load<typename Arithmetic::backend>(s.model, {}, options);
+  if (!s.adapter.empty())
+    lodestone::parameters::load_adapter(weights, lodestone::adapter_source(s.adapter, config));
+  return weights;
 }
 
 lodestone::model_config read_config(const settings& s) {
@@ -127,6 +131,17 @@ int generate(const settings& s) {
 }
 
 }  // namespace
+
+int run_merge(const settings& s) {
+  lodestone::thread_pool pool(thread_count(s));
+  lodestone::merge_adapter(s.model, s.adapter, s.output,
+                           {.type = export_type(s),
+                            .existing = s.overwrite ? lodestone::existing_folder::replace
+                                                    : lodestone::existing_folder::refuse},
+                           pool);
+  print(s.output + "\n");
+  return success;
+}
 
 int run_score(const settings& s) {
   return with_arithmetic(s, [&](auto arithmetic) { return score<decltype(arithmetic)>(s); });

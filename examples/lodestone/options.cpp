@@ -24,7 +24,8 @@ using lodestone::config_error;
 
 constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
 constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
-                   sft = bit(command::sft), score = bit(command::score), generate = bit(command::generate),
+                   sft = bit(command::sft), merge = bit(command::merge), score = bit(command::score),
+                   generate = bit(command::generate),
                    inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
 constexpr unsigned data_makers = prepare | plan | sft;
 constexpr unsigned trainers = plan | sft;
@@ -40,6 +41,7 @@ constexpr command_text commands[] = {
     {command::prepare, "prepare", "Tokenise data once into a memory-mapped store"},
     {command::plan, "plan", "Dry run: lengths, packs, memory and predicted step times; nothing is trained"},
     {command::sft, "sft", "Supervised fine-tuning"},
+    {command::merge, "merge", "Write a model folder with the weights of an adapter folder merged in"},
     {command::score, "score", "Negative log-likelihood of each example, one JSON line each"},
     {command::generate, "generate", "Continue a prompt"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
@@ -288,12 +290,13 @@ class table {
     };
   }
 
+  /// `names` are the values that there are; any text if empty.
   void text_list(std::string key, unsigned users, std::vector<std::string>& target,
                  const std::vector<std::string>& names, std::string help) {
     option& o = add(std::move(key), users, "NAME,NAME,...", std::move(help));
     o.is_list = true;
     const auto check_name = [names](const std::string& value, const std::string& where) {
-      if (std::ranges::find(names, value) != names.end()) return value;
+      if (names.empty() || std::ranges::find(names, value) != names.end()) return value;
       std::string list;
       for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
       throw config_error("unknown value \"" + value + "\"", where, "use some of: " + list);
@@ -413,12 +416,12 @@ void table::sources(std::string key, unsigned users, std::vector<data_source>& t
 }
 
 void table::fill() {
-  text("model", tokenize | data_makers | model_runners, s_.model,
+  text("model", tokenize | data_makers | model_runners | merge, s_.model,
        "Hugging Face model folder (tokenize: or tokenizer file)");
   sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
-  text("output", prepare | sft, s_.output,
-       "sft: folder of the run and of the trained model; prepare: file of the store");
+  text("output", prepare | sft | merge, s_.output,
+       "sft: folder of the run and of the trained model; prepare: file of the store; merge: the new model folder");
   text("resume", sft, s_.resume,
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
@@ -485,6 +488,17 @@ void table::fill() {
   whole("max_positions", trainers | model_runners, s_.max_positions, 1,
         "max_position_embeddings of the trained model (dynamic scaling depends on it)");
 
+  whole("lora_rank", trainers, s_.lora_rank, 0, "train low-rank adapters of this rank, the weights frozen; 0: none");
+  number("lora_alpha", trainers, s_.lora_alpha, "adapters are scaled by lora_alpha / lora_rank");
+  truth("lora_stabilised", trainers, s_.lora_stabilised, "scale by lora_alpha / sqrt(lora_rank) (rsLoRA)");
+  text_list("lora_targets", trainers, s_.lora_targets, {},
+            "modules with adapters: ends of names (q_proj), names with *, or all-linear (default: queries, keys, "
+            "values and output of the attention)");
+  truth("lora_embeddings", trainers, s_.lora_embeddings, "train the embedding and the head in full beside adapters");
+  truth("lora_norms", trainers, s_.lora_norms, "train the norms in full beside adapters");
+  text("adapter", plan | model_runners | merge, s_.adapter,
+       "PEFT adapter folder (or run folder with one): applied to the model; sft: trained further");
+
   number("learning_rate", sft, s_.learning_rate, "peak learning rate");
   choice("schedule", sft, s_.schedule, {"constant", "linear", "cosine"}, "of the learning rate after the warm-up");
   number("warmup_ratio", sft, s_.warmup_ratio, "share of the steps that warm up");
@@ -513,16 +527,17 @@ void table::fill() {
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
   choice("export_model", sft, s_.export_model, {"last", "best"},
          "which weights become the model: those of the last step, or of the lowest held-out loss");
-  choice("export_dtype", sft, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
-         "of the written model; same: as the model folder");
-  whole("threads", tokenize | data_makers | model_runners | demo, s_.threads, 0, "0: as many as the machine has");
+  choice("export_dtype", sft | merge, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
+         "of the written model; same: as the model folder, and f32 for adapters");
+  whole("threads", tokenize | data_makers | model_runners | merge | demo, s_.threads, 0,
+        "0: as many as the machine has");
   whole("ranks", sft, s_.ranks, 1, "ranks of this process, which share the threads");
   truth("progress", sft, s_.progress, "progress on standard error");
   truth("metrics", sft, s_.metrics, "metrics.jsonl");
   truth("tensorboard", sft, s_.tensorboard, "TensorBoard event files");
   truth("report", sft, s_.report, "report.html");
 
-  truth("overwrite", prepare, s_.overwrite, "replace an output that exists");
+  truth("overwrite", prepare | merge, s_.overwrite, "replace an output that exists");
   whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
   text_list("compare", plan, s_.compare, {"naive", "sorted", "packed", "original"}, "strategies to compare");
 
@@ -725,12 +740,17 @@ void check(command what, const settings& s) {
   };
   const bool trains = what == command::sft || what == command::plan;
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
-  if (what == command::prepare || trains || what == command::score || what == command::generate)
+  if (what == command::prepare || trains || what == command::score || what == command::generate ||
+      what == command::merge)
     need(!s.model.empty(), "model", "name the model folder");
   if (what == command::prepare || trains || what == command::score)
     need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
   if (what == command::prepare) need(!s.output.empty(), "output", "name the file of the token store");
   if (what == command::sft) need(!s.output.empty(), "output", "name a folder for the trained model");
+  if (what == command::merge) {
+    need(!s.adapter.empty(), "adapter", "name the adapter folder");
+    need(!s.output.empty(), "output", "name a folder for the merged model");
+  }
   if (what == command::tokenize) need(!s.text_file.empty(), "text_file", "name a file, or - for standard input");
   if (what == command::generate)
     need(!s.prompt.empty() != !s.prompt_file.empty(), "prompt", "give either --prompt or --prompt-file");
@@ -748,6 +768,12 @@ void check(command what, const settings& s) {
     if ((s.batching == "packed" || s.batching == "original") && s.tokens < 2)
       throw config_error("a pack must hold at least 2 tokens", "tokens");
   }
+  if (trains && s.lora_rank == 0 && s.adapter.empty() &&
+      (!s.lora_targets.empty() || s.lora_stabilised || s.lora_embeddings || s.lora_norms))
+    throw config_error("settings of adapters are given without a rank", "lora_rank", "set lora_rank, such as 16");
+  if (trains && s.lora_rank > 0 && !s.adapter.empty())
+    throw config_error("an adapter that is trained further keeps its own rank, alpha and targets", "lora_rank",
+                       "remove the lora settings, or adapter");
   if (what == command::sft) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");

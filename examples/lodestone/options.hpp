@@ -72,6 +72,15 @@ struct settings {
   std::optional<std::int64_t> rope_original_max_positions;
   std::optional<std::int64_t> max_positions;
 
+  // Low-rank adapters.
+  std::int64_t lora_rank = 0;
+  double lora_alpha = 16.0;
+  bool lora_stabilised = false;
+  std::vector<std::string> lora_targets;
+  bool lora_embeddings = false;
+  bool lora_norms = false;
+  std::string adapter;
+
   // Optimiser.
   double learning_rate = 2e-5;
   std::string schedule = "cosine";
@@ -134,7 +143,7 @@ struct settings {
 };
 
 /// The subcommands.
-enum class command : unsigned { tokenize, prepare, plan, sft, score, generate, inspect, doctor, demo };
+enum class command : unsigned { tokenize, prepare, plan, sft, merge, score, generate, inspect, doctor, demo };
 
 /// What the command line asks for.
 struct request {

@@ -13,8 +13,11 @@
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
 #include <lodestone/batching/sorted.hpp>
+#include <lodestone/checkpoint/adapter.hpp>
+#include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
+#include <lodestone/model/adapters.hpp>
 #include <lodestone/model/config_edit.hpp>
 #include <lodestone/optim/adamw.hpp>
 
@@ -99,10 +102,35 @@ template <class Value, std::size_t N>
   return strategy_of_packs;
 }
 
+/// The element type that a written model has: what the settings say, or that of the model folder.
+[[nodiscard]] lodestone::dtype export_type(const settings& s);
+
 [[nodiscard]] inline any_activations make_activations(const settings& s) {
   if (s.activations == "keep-all") return lodestone::activations::keep_all{};
   if (s.activations == "keep-attention") return lodestone::activations::keep_attention{};
   return lodestone::activations::checkpoint{};
+}
+
+/// What is trained: everything, or adapters. Those of a folder keep their own settings.
+[[nodiscard]] inline lodestone::trained_parts make_trained(const settings& s, const lodestone::model_config& config) {
+  if (!s.adapter.empty()) return lodestone::adapter_source(s.adapter, config).parts();
+  if (s.lora_rank == 0) return {};
+  lodestone::adapter_config adapters{.rank = s.lora_rank,
+                                     .alpha = s.lora_alpha,
+                                     .is_rank_stabilised = s.lora_stabilised,
+                                     .targets = s.lora_targets};
+  lodestone::check_targets(config, adapters);
+  return lodestone::trained_parts::only(std::move(adapters), s.lora_embeddings, s.lora_norms);
+}
+
+/// Fills a store from the model folder, and its adapters from theirs or as new ones.
+template <class Store>
+void load_model(Store& weights, const settings& s) {
+  lodestone::parameters::load_weights(weights, lodestone::tensor_source(s.model));
+  if (s.adapter.empty())
+    lodestone::initialise_adapters(weights, static_cast<std::uint64_t>(s.seed));
+  else
+    lodestone::parameters::load_adapter(weights, lodestone::adapter_source(s.adapter, weights.config()));
 }
 
 [[nodiscard]] inline lodestone::loss::weighted_sft make_loss(const settings& s) {

@@ -80,7 +80,8 @@ void add_recorders(lodestone::recorder_list& recorders, const settings& s, const
   recorders.add(data_recorder{&recorders, std::move(warnings)});
 }
 
-/// The element type of the written model.
+}  // namespace
+
 lodestone::dtype export_type(const settings& s) {
   using lodestone::dtype;
   if (s.export_dtype != "same")
@@ -92,8 +93,6 @@ lodestone::dtype export_type(const settings& s) {
   for (const std::string& name : source.names()) types.insert(source.at(name).type);
   return types.size() == 1 ? *types.begin() : dtype::f32;  // mixed: nothing may be lost
 }
-
-}  // namespace
 
 int run_sft(const settings& s) {
   static_cast<void>(arithmetic_of(s));  // faults in the settings show before the data are read
@@ -144,6 +143,12 @@ int run_sft(const settings& s) {
   }
   if (done.outcome == lodestone::run_outcome::interrupted) {
     note("continue with the same command, or: lodestone sft --config " + folder.settings().string());
+    return success;
+  }
+  if (!make_trained(s, config).projections) {
+    note("a model folder with the adapter merged in: lodestone merge --model " + s.model + " --adapter " +
+         folder.adapter().string() + " --output DIR");
+    print(folder.adapter().string() + "\n");
     return success;
   }
   print(folder.model().string() + "\n");

@@ -83,12 +83,12 @@ lodestone::run_finished train_rank(const sft_job& job, lodestone::dist::threads:
   const settings& s = job.s;
   namespace parameters = lodestone::parameters;
   parameters::replicated<backend> weights(job.config, Arithmetic::make(job.pool), parameters::purpose::training,
-                                          lodestone::dist::any_communicator(group));
+                                          lodestone::dist::any_communicator(group),
+                                          make_trained(s, job.config));
+  const bool has_adapters = weights.trained().adapters.rank > 0;
   lodestone::train::progress at;
-  if (job.checkpoint)
-    at = lodestone::train::read_state(weights, lodestone::training_state(*job.checkpoint));
-  else
-    parameters::load_weights(weights, lodestone::tensor_source(s.model));
+  if (!job.checkpoint || has_adapters) load_model(weights, s);  // checkpoints hold what is trained
+  if (job.checkpoint) at = lodestone::train::read_state(weights, lodestone::training_state(*job.checkpoint));
   auto program = lodestone::program{
       lodestone::llama<backend, typename Arithmetic::attention>{job.config, weights},
       make_loss(s),
@@ -106,6 +106,12 @@ lodestone::run_finished train_rank(const sft_job& job, lodestone::dist::threads:
                                                        job.recorders, saver, stop, at);
   if (done.outcome != lodestone::run_outcome::completed || group.rank() != 0) return done;
   if (s.export_model == "best") take_best(weights, job.folder);
+  if (has_adapters) {
+    const lodestone::dtype type = s.export_dtype == "same" ? lodestone::dtype::f32 : job.export_type;
+    parameters::save_adapter(weights, job.folder.adapter(), s.model,
+                             {.type = type, .existing = lodestone::existing_folder::replace});
+    return done;
+  }
   parameters::save_folder(weights, job.folder.model(), s.model,
                           {.type = job.export_type, .existing = lodestone::existing_folder::replace});
   return done;

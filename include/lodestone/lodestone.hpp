@@ -82,6 +82,7 @@
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 
+#include <lodestone/model/adapters.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/config_edit.hpp>
 #include <lodestone/model/config_json.hpp>
@@ -105,6 +106,7 @@
 #include <lodestone/optim/concept.hpp>
 #include <lodestone/optim/schedule.hpp>
 
+#include <lodestone/checkpoint/adapter.hpp>
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/pickle.hpp>
 #include <lodestone/checkpoint/pickle_machine.hpp>

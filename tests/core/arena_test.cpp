@@ -122,6 +122,10 @@ BOOST_AUTO_TEST_CASE(blocks_outside_are_kept_where_memory_is_slow_and_dropped_wh
     const auto c = memory.allocate<float>(extents<1>{{300}});  // no spare has this size: both make room
     BOOST_TEST(slow_memory::asked == 3);
     BOOST_TEST(slow_memory::held == 1);
+    slow_memory::room = 1;
+    const std::int64_t before = memory.in_use();
+    BOOST_CHECK_THROW(static_cast<void>(memory.allocate<float>(extents<1>{{400}})), error);
+    BOOST_TEST(memory.in_use() == before);  // what failed takes no place
   }
   BOOST_TEST(slow_memory::held == 0);
 }

@@ -111,8 +111,8 @@ BOOST_AUTO_TEST_CASE(fifty_steps_follow_the_host) {
   BOOST_TEST(expected.back() < expected.front());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     BOOST_TEST(std::abs(a[i] - expected[i]) < 2e-4 * expected[i], "float, step " << i << ": " << a[i]);
-    // The first steps of AdamW move each weight by the rate, whatever the size of its gradient: where rounding turns the
-    // sign of a small one, bf16 shows most there.
+    // The first steps of AdamW move each weight by the rate, whatever the size of its gradient: where rounding turns
+    // the sign of a small one, bf16 shows most there.
     BOOST_TEST(std::abs(b[i] - expected[i]) < (i < 5 ? 3e-2 : 1e-2) * expected[i], "bf16, step " << i << ": " << b[i]);
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -395,6 +396,68 @@ BOOST_AUTO_TEST_CASE(a_signal_ends_a_run_with_a_checkpoint_and_resuming_gives_th
     BOOST_TEST_MESSAGE("the run ended before the signal came");
   }
   BOOST_TEST(read_file(folder / "cut/model/model.safetensors") == read_file(folder / "whole/model/model.safetensors"));
+}
+
+BOOST_AUTO_TEST_CASE(adapters_are_trained_resumed_applied_and_merged) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  const words lora{"--lora-rank",    "4",             "--lora-alpha",   "8",
+                   "--lora-targets", "q_proj,v_proj", "--lora-targets", "up_proj"};
+  const auto with = [&](words more) {
+    more.insert(more.end(), lora.begin(), lora.end());
+    return more;
+  };
+  const result whole = run(folder.path(), sft_arguments("whole", with({"--max-steps", "4"})));
+  BOOST_TEST(whole.status == 0, whole.err);
+  BOOST_TEST(whole.out == "whole/adapter\n");
+  BOOST_TEST(has(whole.err, "lodestone merge --model"), whole.err);
+  BOOST_TEST(!fs::exists(folder / "whole/model"));
+  const std::string settings = read_file(folder / "whole/adapter/adapter_config.json");
+  for (const char* part : {"\"LORA\"", "\"r\": 4", "\"lora_alpha\": 8", "up_proj", "v_proj"})
+    BOOST_TEST(has(settings, part), settings);
+  BOOST_TEST(has(run(folder.path(), {"inspect", "whole"}).out, "lora_alpha"));
+
+  // A checkpoint holds what is trained, and goes on bit for bit.
+  const result resumed = run(folder.path(), sft_arguments("whole2", with({"--max-steps", "4", "--save-every", "2"})));
+  BOOST_TEST(resumed.status == 0, resumed.err);
+  BOOST_TEST(fs::file_size(folder / "whole2/checkpoints/step_000002/tensors.safetensors") < 800'000U);
+  fs::remove_all(folder / "whole2/checkpoints/step_000004");
+  fs::remove_all(folder / "whole2/adapter");
+  BOOST_TEST(run(folder.path(), sft_arguments("whole2", with({"--max-steps", "4"}))).status == 0);
+  BOOST_TEST(read_file(folder / "whole/adapter/adapter_model.safetensors") ==
+             read_file(folder / "whole2/adapter/adapter_model.safetensors"));
+
+  const auto losses = [&](const words& more) {
+    words arguments{"score", "--data", "train.jsonl"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const result r = run(folder.path(), arguments);
+    BOOST_TEST(r.status == 0, r.err);
+    std::vector<double> sums;
+    std::istringstream lines(r.out);
+    for (std::string line; std::getline(lines, line);) sums.push_back(nlohmann::json::parse(line)["nll_sum"]);
+    return sums;
+  };
+  const words merging{"merge",    "--model",  model(), "--adapter",      "whole",
+                      "--output", "merged",   "--export-dtype", "f32"};
+  BOOST_TEST(run(folder.path(), merging).out == "merged\n");
+  BOOST_TEST(run(folder.path(), merging).status == 1);  // the folder exists
+  const std::vector<double> base = losses({"--model", model()});
+  const std::vector<double> adapted = losses({"--model", model(), "--adapter", "whole/adapter"});
+  const std::vector<double> merged = losses({"--model", "merged"});
+  for (std::size_t i = 0; i < base.size(); ++i) {
+    BOOST_TEST(adapted[i] == merged[i], boost::test_tools::tolerance(1e-5));
+    BOOST_TEST(std::abs(adapted[i] - base[i]) > 1e-3 * base[i]);
+  }
+
+  const result further = run(folder.path(), sft_arguments("further", {"--adapter", "whole", "--max-steps", "1"}));
+  BOOST_TEST(further.status == 0, further.err);
+  BOOST_TEST(has(read_file(folder / "further/adapter/adapter_config.json"), "\"r\": 4"));
+
+  check_refused(run(folder.path(), sft_arguments("x", {"--lora-targets", "q_proj"})), {"lora_rank"});
+  check_refused(run(folder.path(), sft_arguments("x", {"--lora-rank", "4", "--lora-targets", "query"})),
+                {"'query'", "self_attn.q_proj"});
+  check_refused(run(folder.path(), sft_arguments("x", {"--lora-rank", "4", "--adapter", "whole"})), {"lora_rank"});
+  check_refused(run(folder.path(), {"merge", "--model", model(), "--output", "y"}), {"--adapter"});
 }
 
 BOOST_AUTO_TEST_CASE(naive_sorted_and_packed_runs_of_several_ranks_agree) {

@@ -409,6 +409,8 @@ BOOST_AUTO_TEST_CASE(patterns_are_searched_for_without_quadratic_cost) {
   BOOST_TEST(text::regex("[\\s]").find("\xC2\x85", 0, found));
   BOOST_TEST(!text::regex("[^\\s]").find("\xC2\x85 ", 0, found));
   BOOST_TEST(text::regex("[]\\s]x").find("]x", 0, found));
+  BOOST_TEST(text::regex("[[:digit:]\\s]x").find("\xC2\x85x", 0, found));  // the inner ] does not end the class
+  BOOST_TEST(!text::regex("[[:digit:]\\s]x").find("]x", 0, found));
   BOOST_TEST(text::regex("\\S").find("\xC2\x85y", 0, found));
   BOOST_TEST(found.begin == 2U);
   BOOST_CHECK_THROW(text::regex("(", "file.json"), lodestone::format_error);

@@ -29,7 +29,7 @@ struct reference_attention {
       for (std::int64_t h = 0; h < shape.heads; ++h) {
         const std::vector<key> keys = visible(shape, slices, q.row(row) + h * size, k, row, h);
         const double total = log_sum_exp(keys);
-        lse(row * shape.heads + h) = static_cast<T>(total);
+        lse(row * shape.heads + h) = static_cast<typename Backend::accumulate_type>(total);
         for (std::int64_t d = 0; d < size; ++d) {
           double sum = 0;
           for (const key& j : keys)

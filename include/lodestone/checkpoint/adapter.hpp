@@ -35,8 +35,8 @@ class adapter_source {
   /// The adapters, with the modules by their full names as targets; embeddings and norms are true where the folder
   /// holds some in full.
   [[nodiscard]] const trained_parts& parts() const { return parts_; }
-  /// The tensor that belongs to one of the model ("model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"), or
-  /// null when the folder does not hold it.
+  /// The tensor that belongs to one of the model ("model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"),
+  /// or null when the folder does not hold it.
   [[nodiscard]] const safetensors::entry* find(std::string_view name) const;
   /// Whether the base ties its head to the embedding and the adapter has one of them only, or two that differ.
   [[nodiscard]] bool unties() const;
@@ -59,7 +59,8 @@ class adapter_source {
 class adapter_writer {
  public:
   /// `tensors` are the trained tensors by their names in the model, in the order in which they are written; `base` is
-  /// what base_model_name_or_path says. Throws io_error when `folder` exists and must not be replaced, or is no adapter.
+  /// what base_model_name_or_path says. Throws io_error when `folder` exists and must not be replaced, or is no
+  /// adapter.
   adapter_writer(const std::filesystem::path& folder, const std::string& base, const model_config& config,
                  const adapter_config& adapters, const std::vector<stored_tensor>& tensors,
                  const export_options& options);
@@ -81,9 +82,9 @@ class adapter_writer {
   std::vector<std::byte> buffer_;
 };
 
-/// W' = W + scale B A for every adapted tensor of the model folder `base`, written as the model folder `target`; sums in
-/// float, rounded once. Embeddings, heads and norms that the adapter holds in full replace the base's; an adapter that
-/// unties() gives an untied model. Throws what reading and writing folders throws.
+/// W' = W + scale B A for every adapted tensor of the model folder `base`, written as the model folder `target`; sums
+/// in float, rounded once. Embeddings, heads and norms that the adapter holds in full replace the base's; an adapter
+/// that unties() gives an untied model. Throws what reading and writing folders throws.
 void merge_adapter(const std::filesystem::path& base, const std::filesystem::path& adapter,
                    const std::filesystem::path& target, const export_options& options, thread_pool& pool);
 

@@ -21,9 +21,9 @@
 
 namespace lodestone::parameters {
 
-/// Fills a store with the weights of `source`; adapters stay as they are. Throws format_error, before anything is changed, unless the source holds
-/// every tensor in its shape and nothing else (check_tensors). A tied model may keep its one matrix under the head's
-/// name.
+/// Fills a store with the weights of `source`; adapters stay as they are. Throws format_error, before anything is
+/// changed, unless the source holds every tensor in its shape and nothing else (check_tensors). A tied model may keep
+/// its one matrix under the head's name.
 template <class Store>
 void load_weights(Store& store, const tensor_source& source) {
   using element = typename Store::accumulate_type;
@@ -67,8 +67,9 @@ template <class Backend>
   return store;
 }
 
-/// Writes the store's weights, without adapters, as a model folder whose other files come from `source`, the folder it was loaded from.
-/// The folder appears complete or not at all. Throws io_error, config_error and format_error as pretrained_writer does.
+/// Writes the store's weights, without adapters, as a model folder whose other files come from `source`, the folder it
+/// was loaded from. The folder appears complete or not at all. Throws io_error, config_error and format_error as
+/// pretrained_writer does.
 template <class Store>
 void save_folder(Store& store, const std::filesystem::path& folder, const std::filesystem::path& source,
                  const export_options& options = {}) {

@@ -180,8 +180,13 @@ class arena {
     if (offset + bytes <= capacity_) {
       data = base_ + offset;
     } else {
+      try {
+        data = allocate_outside(bytes);
+      } catch (...) {
+        layout_.release(offset, bytes);
+        throw;
+      }
       ++outside_;
-      data = allocate_outside(bytes);
     }
     return {this, offset, tensor_view<T, Rank, Space>{static_cast<T*>(data), shape}};
   }

@@ -60,12 +60,12 @@ struct attention_reference {
                   backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}})};
   }
 
-  /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error for heads above largest_head;
-  /// slices are not checked.
+  /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error for heads above largest_head,
+  /// heads that are no multiple of the key-value heads, and slices that check_slices refuses.
   template <class Backend, class Q, class K, class O>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, O o,
                typename Backend::template vector<float> lse) const {
-    check(shape);
+    check(shape, slices, q.size(0), k.size(0));
     const auto memory = reserve(backend, shape, slices, q.size(0), k.size(0), false);
     using T = typename Backend::value_type;
     const on_cuda::attention_operands<T> in{shape, memory.slices.data(), memory.slices.size(), q, k, v, {}, {}, nullptr,
@@ -77,7 +77,7 @@ struct attention_reference {
   template <class Backend, class Q, class K, class Dq>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, Q o,
                 typename Backend::template vector<const float> lse, Q d_o, Dq dq, Dq dk, Dq dv) const {
-    check(shape);
+    check(shape, slices, q.size(0), k.size(0));
     const auto memory = reserve(backend, shape, slices, q.size(0), k.size(0), true);
     using T = typename Backend::value_type;
     const on_cuda::attention_operands<T> in{shape, memory.slices.data(), memory.slices.size(), q, k, v, o, d_o,
@@ -86,7 +86,12 @@ struct attention_reference {
   }
 
  private:
-  static void check(const attention_shape& shape) {
+  static void check(const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
+                    std::int64_t keys) {
+    check_slices(slices, queries, keys);
+    if (shape.kv_heads < 1 || shape.heads % shape.kv_heads != 0)
+      throw shape_error(std::to_string(shape.heads) + " heads are no multiple of " + std::to_string(shape.kv_heads) +
+                            " key-value heads", "attention_reference");
     if (shape.head_dim > largest_head)
       throw shape_error("head dimension " + std::to_string(shape.head_dim) + " is larger than " +
                             std::to_string(largest_head), "attention_reference");

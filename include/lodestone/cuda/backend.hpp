@@ -40,6 +40,9 @@ class cuda {
   using value_type = T;           ///< of weights and activations
   using accumulate_type = float;  ///< of tables, statistics, gradients of parameters and optimiser states
   using space = device_memory;    ///< of views and blocks
+  /// Of the logits that the head makes at once: products long enough for the chip, and few rewrites of the float weight
+  /// gradient.
+  static constexpr std::int64_t head_chunk_bytes = std::int64_t{1} << 30;
   /// Views of device memory, and lists that upload() has copied there; the host's copy of a list stays with it.
   ///@{
   template <class U>

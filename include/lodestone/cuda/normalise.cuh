@@ -80,8 +80,8 @@ __global__ void __launch_bounds__(256) rmsnorm_dx_kernel(std::int64_t count, std
   }
 }
 
-/// Both gradients of groups as wide as a row, of at most 256 N P elements: a block walks rows_per_block rows, reads each
-/// once, and keeps the sums of dy n for its columns in registers until it writes partial[block][size].
+/// Both gradients of groups as wide as a row, of at most 256 N P elements: a block walks rows_per_block rows, reads
+/// each once, and keeps the sums of dy n for its columns in registers until it writes partial[block][size].
 template <int N, int P, class T>
 __global__ void __launch_bounds__(256) rmsnorm_gradient_kernel(std::int64_t rows, std::int64_t rows_per_block,
                                                                std::int64_t size, matrix<const T> x, const T* weight,

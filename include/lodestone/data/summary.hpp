@@ -26,7 +26,7 @@ struct data_summary {
   std::int64_t longest = 0;                  ///< tokens of the longest example written
   std::int64_t unknown_tokens = 0;           ///< unknown tokens among the tokens read
   std::int64_t tokens_read = 0;              ///< before anything was cut
-  std::int64_t empty_answers = 0;            ///< masked
+  std::int64_t empty_answers = 0;            ///< masked unless all tokens are targets
   std::int64_t unanswered_turns = 0;         ///< turns after the last answer, left out
   std::int64_t leading_dropped = 0;          ///< assistant turns before the first user turn, left out
   std::int64_t joined_turns = 0;             ///< turns joined to the one before, which had the same role

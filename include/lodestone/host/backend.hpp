@@ -38,6 +38,7 @@ class host {
   using value_type = T;       ///< of weights and activations
   using accumulate_type = T;  ///< of tables, coefficients, statistics and optimiser states
   using space = host_memory;  ///< of views and blocks
+  static constexpr std::int64_t head_chunk_bytes = std::int64_t{64} << 20;  ///< of logits at once in the head
 
   /// Views of host memory, and lists that operations read in place.
   ///@{

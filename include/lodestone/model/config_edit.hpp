@@ -28,8 +28,8 @@ struct rope_override {
 /// The text of a config.json that describes `now`: `original` with only the changed keys edited, in its own spelling
 /// (rope_theta and rope_scaling, rope_parameters, or rope_ratio) and order; byte for byte `original` when nothing
 /// changed. `now` may differ from `original` in rotary settings, context window, vocabulary size, whether the head is
-/// tied, and special tokens (tokens are not written); `stored` is the element type of the weights (torch_dtype or dtype). Throws config_error
-/// when the change cannot be expressed.
+/// tied, and special tokens (tokens are not written); `stored` is the element type of the weights (torch_dtype or
+/// dtype). Throws config_error when the change cannot be expressed.
 [[nodiscard]] std::string edited_model_config(
                                             std::string_view original, const model_config& now,
                                             std::optional<dtype> stored = std::nullopt,

@@ -35,6 +35,7 @@ class count {
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = no_memory;
+  static constexpr std::int64_t head_chunk_bytes = Backend::head_chunk_bytes;  ///< as the real backend
   using T = value_type;
   using A = accumulate_type;
   ///@}

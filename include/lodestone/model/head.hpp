@@ -198,7 +198,7 @@ class scored_head {
   }
 
   Store* weights_;
-  std::int64_t chunk_bytes_ = std::int64_t{64} << 20;
+  std::int64_t chunk_bytes_ = Backend::head_chunk_bytes;
 };
 
 }  // namespace lodestone

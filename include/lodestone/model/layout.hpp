@@ -45,7 +45,9 @@ inline constexpr std::array<parameter, 4> projection_weights{parameter::qkv_weig
 /// Position in projection_weights of a projection's weight, or of the projection that an adapter belongs to.
 [[nodiscard]] constexpr std::size_t projection_index(parameter kind) {
   if (is_adapter(kind)) return (static_cast<std::size_t>(kind) - static_cast<std::size_t>(parameter::qkv_a)) / 2;
-  return kind == parameter::qkv_weight ? 0 : kind == parameter::o_weight ? 1 : kind == parameter::gate_up_weight ? 2 : 3;
+  if (kind == parameter::qkv_weight) return 0;
+  if (kind == parameter::o_weight) return 1;
+  return kind == parameter::gate_up_weight ? 2 : 3;
 }
 /// The adapter factors A and B of the projection with weight `kind`.
 ///@{

@@ -96,9 +96,10 @@ struct linear_gradients {
 
 /// A projection policy evaluates linear layers forward and backward.
 ///
-/// Requires: `trains_weight` (static constexpr bool: whether a weight and bias may have a gradient); `has_adapters` (the
-/// same for low-rank adapters); `forward(b, p, x, y, beta)`: y = x weightT + bias + beta y; `backward(b, p, g, x, dy, dx, beta)`: dx = dy weight +
-/// beta dx and g += the parameter gradients. Laws: backward is the transpose of forward (finite differences).
+/// Requires: `trains_weight` (static constexpr bool: whether a weight and bias may have a gradient); `has_adapters`
+/// (the same for low-rank adapters); `forward(b, p, x, y, beta)`: y = x weightT + bias + beta y; `backward(b, p, g, x,
+/// dy, dx, beta)`: dx = dy weight + beta dx and g += the parameter gradients. Laws: backward is the transpose of
+/// forward (finite differences).
 template <class P>
 concept projection = requires {
   { P::trains_weight } -> std::convertible_to<bool>;

@@ -52,7 +52,7 @@ struct bpe_parts {
   /// Over characters: one without a piece is written as its bytes, if all of them have one.
   bool byte_fallback = false;
   std::int32_t unknown = -1;  ///< for what has no piece; -1: left out
-  /// Over bytes the first symbols; over characters the ids of `<0x00>` ... `<0xFF>`, for byte_fallback.
+  /// Over bytes the first symbols; over characters, for byte_fallback, the ids of `<0x00>` ... `<0xFF>` (-1: none).
   std::array<std::int32_t, 256> byte_ids{};
 };
 

@@ -107,7 +107,7 @@ struct chat_segment {
 
 /// What rendering a conversation met on the way.
 struct render_report {
-  std::int64_t empty_answers = 0;     ///< answers without text: masked
+  std::int64_t empty_answers = 0;     ///< answers without text: masked unless all tokens are targets
   std::int64_t unanswered_turns = 0;  ///< user turns after the last answer: not written
 };
 

@@ -55,8 +55,8 @@ class merge_table {
     std::int32_t symbol = -1;      ///< what the pair becomes
   };
 
-  /// Makes room for `count` merges in all, at least as many as there are.
-  void reserve(std::size_t count) { rehash(std::bit_ceil(std::max<std::size_t>(16, count * 2))); }
+  /// Makes room for `count` merges in all; never for fewer than there is.
+  void reserve(std::size_t count) { rehash(std::bit_ceil(std::max({std::size_t{16}, count * 2, slots_.size()}))); }
 
   /// Adds a merge; the last one for a pair counts.
   void insert(std::int32_t left, std::int32_t right, merge value);

@@ -76,6 +76,13 @@ LODESTONE_INLINE std::string regex::translate(std::string_view pattern) {
         }
         continue;
       }
+      if (depth > 0 && pattern.substr(i).starts_with("[:")) {  // [:alpha:] inside a class
+        if (const std::size_t end = pattern.find(":]", i + 2); end != std::string_view::npos) {
+          result.append(pattern.substr(i, end + 2 - i));
+          i = end + 1;
+          continue;
+        }
+      }
       if (depth == 0 && c == '[') {
         depth = 1;
         result.push_back(c);

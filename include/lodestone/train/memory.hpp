@@ -37,8 +37,8 @@ struct need {
   [[nodiscard]] std::int64_t total_bytes() const { return activation_bytes + weight_bytes + training_bytes; }
 };
 
-/// Counts a training micro-batch of a Model with this configuration and these trained parts. Nothing of the model's size is allocated, so it
-/// also answers for models that do not fit this machine.
+/// Counts a training micro-batch of a Model with this configuration and these trained parts. Nothing of the model's
+/// size is allocated, so it also answers for models that do not fit this machine.
 template <class Model>
 [[nodiscard]] need count_micro_batch(const model_config& config, const token_batch& batch,
                                      const activation_table& table, bool linear_loss = true,

@@ -28,7 +28,7 @@ struct evaluation {
   std::int64_t sequences = 0;  ///< all examples of the set, those without targets included
   std::int64_t targets = 0;    ///< scored tokens
   std::int64_t tokens = 0;     ///< of all examples
-  std::vector<double> bucket_loss;  ///< mean over targets whose position falls in the bucket
+  std::vector<double> bucket_loss;  ///< unweighted mean over targets predicted from a row of the bucket
   std::vector<std::int64_t> bucket_targets;  ///< in each bucket; 0: its loss is 0 and means nothing
 };
 

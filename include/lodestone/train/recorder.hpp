@@ -113,7 +113,7 @@ struct run_finished {
   std::int64_t steps = 0;       ///< planned
   double seconds = 0.0;         ///< of this process, evaluations and checkpoints included
   std::int64_t tokens = 0;      ///< trained by this process
-  double loss = 0.0;            ///< of the last step
+  double loss = 0.0;            ///< of the last step that was trained; 0 when a resumed run had none left
   std::string text = {};             ///< e.g. where the model was written, or what failed
   std::vector<setting> results = {}; ///< further lines for a report
 };

@@ -17,7 +17,7 @@ enum class resume_from : std::uint8_t {
 
 /// Lays out a run:
 ///
-///     OUTPUT/run.toml  metrics.jsonl  report.html  tensorboard/  model/
+///     OUTPUT/run.toml  metrics.jsonl  report.html  tensorboard/  model/ or adapter/
 ///     OUTPUT/checkpoints/step_000200/     one training state each (train/checkpoints.hpp), whole or not there
 ///     OUTPUT/.lock                        held while a process trains in the folder
 ///
@@ -36,7 +36,8 @@ class run_folder {
   [[nodiscard]] std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   [[nodiscard]] std::filesystem::path report() const { return root_ / "report.html"; }
   [[nodiscard]] std::filesystem::path tensorboard() const { return root_ / "tensorboard"; }
-  [[nodiscard]] std::filesystem::path model() const { return root_ / "model"; }  ///< a Hugging Face folder
+  [[nodiscard]] std::filesystem::path model() const { return root_ / "model"; }      ///< a Hugging Face folder
+  [[nodiscard]] std::filesystem::path adapter() const { return root_ / "adapter"; }  ///< a PEFT folder
 
   [[nodiscard]] std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   ///@}

@@ -1,6 +1,7 @@
 // Definitions of html_report.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 

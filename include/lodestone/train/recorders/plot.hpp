@@ -101,7 +101,8 @@ inline constexpr int colours = 6;  ///< --c0 ... --c5 of the style sheet
 [[nodiscard]] std::string nothing();
 
 /// At most two points (lowest and highest) in each of `columns` columns: what a screen can show of a long run. Without
-/// this a run of 100,000 steps makes a page of megabytes. Points that are not finite stay as single gaps.
+/// this a run of 100,000 steps makes a page of megabytes. A column without any finite
+/// point is a gap.
 [[nodiscard]] std::vector<std::pair<double, double>> thin(const plot_series& s, std::size_t columns = 520);
 
 /// A bar with its tooltip.

@@ -1,6 +1,7 @@
 // Definitions of tensorboard.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <span>
