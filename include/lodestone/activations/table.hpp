@@ -1,6 +1,7 @@
 // Which activations of each layer are kept between forward and backward, and which are computed again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -35,6 +36,9 @@ enum class residence : std::uint8_t { device, host, recompute };
 struct activation_table {
   using row = std::array<residence, activation_kinds>;
   std::vector<row> layers;
+  /// Rows of a tile of the MLP, forward and backward; 0 takes as many as 512 MiB of gate_up hold. Part of the results'
+  /// bits: weight gradients are sums over tiles.
+  std::int64_t mlp_rows = 0;
 
   [[nodiscard]] residence operator()(std::int64_t layer, activation name) const {
     return layers[static_cast<std::size_t>(layer)][static_cast<std::size_t>(name)];
@@ -45,6 +49,7 @@ struct activation_table {
     if (static_cast<std::int64_t>(layers.size()) != count)
       throw config_error("the activation table has " + std::to_string(layers.size()) + " rows for " +
                          std::to_string(count) + " layers", "activations");
+    if (mlp_rows < 0) throw config_error("a tile of negative rows", "activations.mlp_rows", "0 takes the default");
     for (const row& r : layers)
       if (r[static_cast<std::size_t>(activation::input)] == residence::recompute)
         throw config_error("a layer's input cannot be recomputed", "activations",
@@ -53,6 +58,15 @@ struct activation_table {
 
   friend bool operator==(const activation_table&, const activation_table&) = default;
 };
+
+/// Rows of each of the fewest tiles of about equal size that cover `rows` with none above `limit`; a multiple of 128
+/// where the limit is one.
+[[nodiscard]] constexpr std::int64_t even_tile(std::int64_t rows, std::int64_t limit) {
+  const std::int64_t tiles = std::max<std::int64_t>(1, (rows + limit - 1) / limit);
+  const std::int64_t even = (rows + tiles - 1) / tiles;
+  const std::int64_t step = limit % 128 == 0 ? 128 : 1;
+  return std::max<std::int64_t>(1, (even + step - 1) / step * step);
+}
 
 namespace activations {
 

@@ -172,6 +172,8 @@ class llama {
     p.m = static_cast<std::int64_t>(rows.size());
     p.gathers = p.m != p.T;
     p.cache = cache;
+    p.activations = table;
+    p.mlp_rows = table != nullptr ? table->mlp_rows : 0;
     p.tokens = b.upload(std::span<const std::int32_t>{batch.tokens});
     for (const std::int32_t token : batch.tokens)
       if (token < 0 || token >= config_.vocabulary)
@@ -208,10 +210,7 @@ class llama {
       weights_->acquire(layer + 1);
       x = layers_.forward(p, layer);
       weights_->release(layer + 1);
-      if (table != nullptr)
-        tape.keep_only(*table, layer);
-      else
-        tape = {};
+      if (table == nullptr) tape = {};
     }
     p.output = std::move(x);
     return p;

@@ -88,12 +88,6 @@ struct layer_tape {
       case activation::activated: activated.reset(); break;
     }
   }
-
-  /// Drops what the table does not keep for this layer.
-  void keep_only(const activation_table& table, std::int64_t layer) {
-    for (std::size_t k = 0; k < activation_kinds; ++k)
-      if (table(layer, static_cast<activation>(k)) == residence::recompute) drop(static_cast<activation>(k));
-  }
 };
 
 /// Keys and values of the tokens that a generation has seen, per layer [capacity, 2 K D].
@@ -122,6 +116,13 @@ struct forward_pass {
   std::vector<layer_tape<Backend>> tapes;
   block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
   kv_cache<Backend>* cache = nullptr;
+  const activation_table* activations = nullptr;  ///< null when no backward pass follows: nothing is kept
+  std::int64_t mlp_rows = 0;                      ///< rows of an MLP tile; 0 for the default
+
+  /// Whether a tensor stays after the forward pass of its layer.
+  [[nodiscard]] bool keeps(std::int64_t layer, activation name) const {
+    return activations != nullptr && (*activations)(layer, name) != residence::recompute;
+  }
 };
 
 }  // namespace lodestone
