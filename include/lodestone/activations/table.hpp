@@ -31,8 +31,9 @@ inline constexpr std::size_t activation_kinds = 9;
 /// Where a tensor is between forward and backward.
 enum class residence : std::uint8_t { device, host, recompute };
 
-/// The activation policy: one value, a residence for each tensor of each layer. On the host backend `device` and `host`
-/// are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
+/// The activation policy: one value, a residence for each tensor of each layer. Where a backend has memory of its own,
+/// `host` tensors leave it after the layer's forward and come back one layer ahead of its backward, but for those of the
+/// last layer, which are wanted at once; on the host backend `device` and `host` are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
 struct activation_table {
   using row = std::array<residence, activation_kinds>;
   std::vector<row> layers;
@@ -106,7 +107,28 @@ struct keep_attention {
   }
 };
 
-static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention>);
+/// Layer inputs lie in the host's memory between forward and backward; the backward pass repeats each layer's forward.
+struct offload_inputs {
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = checkpoint{}.table(layers);
+    for (activation_table::row& row : result.layers)
+      row[static_cast<std::size_t>(activation::input)] = residence::host;
+    return result;
+  }
+};
+
+/// As keep_attention, with everything that is kept in the host's memory.
+struct offload {
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = offload_inputs{}.table(layers);
+    for (activation_table::row& row : result.layers)
+      row[static_cast<std::size_t>(activation::attention)] = residence::host;
+    return result;
+  }
+};
+
+static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention> &&
+              activation_policy<offload_inputs> && activation_policy<offload>);
 
 }  // namespace activations
 }  // namespace lodestone

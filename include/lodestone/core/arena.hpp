@@ -120,8 +120,18 @@ class block {
   operator tensor_view<const T, Rank, Space>() const { return view_; }  // NOLINT(google-explicit-constructor)
   [[nodiscard]] explicit operator bool() const { return owner_ != nullptr; }
 
+  /// The same memory without a type, for lists of blocks that only wait to be given back.
+  [[nodiscard]] block<std::byte, 1, Space> as_bytes() && requires(!std::is_const_v<T>) {
+    const auto bytes = static_cast<std::int64_t>(sizeof(T)) * view_.count();
+    auto* const data = reinterpret_cast<std::byte*>(view_.data());
+    view_ = {};
+    return {std::exchange(owner_, nullptr), offset_, tensor_view<std::byte, 1, Space>{data, extents<1>{{bytes}}}};
+  }
+
  private:
   friend class arena<Space>;
+  template <class U, std::size_t OtherRank, class S>
+  friend class block;
   block(arena<Space>* owner, std::int64_t offset, tensor_view<T, Rank, Space> view)
       : owner_(owner), offset_(offset), view_(view) {}
 

@@ -109,11 +109,14 @@ class program {
   template <example_store Data>
   [[nodiscard]] train::need needs(const Data& data, const epoch_plan& plan) const {
     train::need most;
+    std::int64_t parked = 0;
     for (const micro_batch* candidate : largest(data, plan)) {
       const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
       const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear());
       if (need.activation_bytes >= most.activation_bytes) most = need;
+      parked = std::max(parked, need.parked_bytes);
     }
+    most.parked_bytes = parked;
     return most;
   }
 
@@ -122,6 +125,7 @@ class program {
   template <example_store Data>
   train::need rehearse(const Data& data, const epoch_plan& plan) {
     const train::need need = needs(data, plan);
+    model_.backend().reserve_parking(need.parked_bytes);
     model_.backend().memory().reserve(need.activation_bytes);
     const std::vector<const micro_batch*> candidates = largest(data, plan);
     if (!candidates.empty()) {
