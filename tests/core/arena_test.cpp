@@ -48,6 +48,31 @@ BOOST_AUTO_TEST_CASE(blocks_never_overlap_and_freed_memory_is_used_again) {
   BOOST_TEST(layout.peak() == peak);
 }
 
+BOOST_AUTO_TEST_CASE(a_step_takes_the_same_memory_whatever_came_before) {
+  const auto step = [](arena_layout& layout, std::uint64_t seed) {
+    random_stream random(seed, random_purpose::user);
+    std::vector<std::pair<std::int64_t, std::int64_t>> live;
+    std::vector<std::int64_t> offsets;
+    for (int k = 0; k < 200; ++k)
+      if (live.empty() || random.below(5) < 3) {
+        const auto bytes = static_cast<std::int64_t>(1 + random.below(5000));
+        offsets.push_back(layout.allocate(bytes));
+        live.emplace_back(offsets.back(), bytes);
+      } else {
+        const auto victim = live.begin() + static_cast<std::ptrdiff_t>(random.below(live.size()));
+        layout.release(victim->first, victim->second);
+        live.erase(victim);
+      }
+    for (const auto& [offset, bytes] : live) layout.release(offset, bytes);
+    return offsets;
+  };
+  arena_layout used;
+  for (std::uint64_t seed = 1; seed < 50; ++seed) {
+    arena_layout fresh;
+    BOOST_TEST((step(used, seed) == step(fresh, seed)), "sequence " << seed);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_block_returned_twice_is_refused) {
   arena_layout layout;
   const std::int64_t offset = layout.allocate(10);

@@ -4,7 +4,9 @@
 #include <limits>
 #include <span>
 #include <tuple>
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -362,6 +364,55 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(attention_over_random_slices, T, types) {
     BOOST_TEST(difference(gpu, dk.view(), dk.host.flat()) < limit, "dk, round " << round);
     BOOST_TEST(difference(gpu, dv.view(), dv.host.flat()) < limit, "dv, round " << round);
   }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(parked_tensors_come_back_whole_while_their_memory_is_used_again, T, types) {
+  cuda<T> gpu;
+  constexpr std::int64_t rows = 4096;
+  constexpr std::int64_t bytes = rows * 1024 * static_cast<std::int64_t>(sizeof(T));
+  gpu.reserve_parking(8 * bytes);
+  gpu.memory().reserve(4 * bytes);  // too little for all at once: parked memory must be used again
+  using value = block<T, 2, device_memory>;
+  const auto filled = [&](int number) {
+    value x = gpu.template allocate<T>(extents<2>{{rows, 1024}});
+    gpu.fill(x.view(), T{static_cast<float>(number)});
+    return x;
+  };
+  for (int round = 0; round < 3; ++round) {
+    std::vector<block<T, 2, pinned_memory>> away;
+    for (int k = 0; k < 8; ++k) {
+      value x = filled(8 * round + k);
+      gpu.await_copies();
+      away.push_back(gpu.park(std::move(x)));
+    }
+    BOOST_TEST(gpu.parking().in_use() == 8 * bytes);
+    value next = gpu.fetch(std::move(away[7]));
+    for (int k = 7; k >= 0; --k) {
+      value x = std::move(next);
+      gpu.await_copies();
+      if (k > 0) next = gpu.fetch(std::move(away[static_cast<std::size_t>(k - 1)]));
+      const value noise = filled(100);
+      const auto got = gpu.to_host(x.view());
+      const auto expected = convert<float>(T{static_cast<float>(8 * round + k)});
+      BOOST_TEST(std::ranges::all_of(got.flat(), [&](T element) { return convert<float>(element) == expected; }),
+                 "round " << round << ", tensor " << k);
+    }
+    BOOST_TEST(gpu.parking().in_use() == 0);
+    BOOST_TEST(gpu.memory().in_use() == 0);
+  }
+  BOOST_TEST(gpu.memory().outside() == 0);
+  BOOST_TEST(gpu.parking().outside() == 0);
+  BOOST_TEST(!gpu.park(value{}));
+  BOOST_TEST(!gpu.fetch(block<T, 2, pinned_memory>{}));
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_cannot_be_locked_is_an_error_with_the_bytes_and_a_remedy) {
+  cuda<float> gpu;
+  BOOST_CHECK_EXCEPTION(gpu.reserve_parking(std::int64_t{1} << 50), device_error, [](const device_error& e) {
+    const std::string text = e.what();
+    return text.find("1073741824 MiB") != std::string::npos && text.find("offload less") != std::string::npos;
+  });
+  gpu.reserve_parking(1 << 20);  // and the next one succeeds
 }
 
 BOOST_AUTO_TEST_CASE(what_does_not_fit_is_an_error_before_the_launch) {

@@ -168,6 +168,63 @@ BOOST_AUTO_TEST_CASE(every_activation_table_gives_the_same_bits) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_mlp_in_row_tiles_gives_the_loss_and_gradients_of_one_tile) {
+  for (const auto& [name, config] : small_families())
+    for (const double share : {0.6, 1.1}) {  // the last layer for some rows, and for all
+      const token_batch batch = small_batch({5, 2, 7}, config.vocabulary, 1, share);
+      auto weights = small_store<host<double>>(config);
+      model m(config, *weights);
+      activation_table table = activations::checkpoint{}.table(config.layers);
+      table.mlp_rows = batch.size();
+      const double loss = train_once(m, batch, table);
+      const auto expected = gradients(*weights);
+      double scale = 0.0;
+      for (const auto& unit : expected)
+        for (const double g : unit) scale = std::max(scale, std::abs(g));
+      for (const std::int64_t rows : {1, 3, 5}) {
+        std::vector<std::vector<double>> first;
+        for (activation_table tiled : {activations::checkpoint{}.table(config.layers),
+                                       activations::keep_all{}.table(config.layers)}) {
+          tiled.mlp_rows = rows;
+          weights->zero_gradients();
+          BOOST_TEST(train_once(m, batch, tiled) == loss, boost::test_tools::tolerance(1e-12));
+          const auto got = gradients(*weights);
+          double worst = 0.0;
+          for (std::size_t unit = 0; unit < got.size(); ++unit)
+            for (std::size_t i = 0; i < got[unit].size(); ++i)
+              worst = std::max(worst, std::abs(got[unit][i] - expected[unit][i]));
+          BOOST_TEST(worst <= 1e-12 * scale, name << " in tiles of " << rows << ": off by " << worst);
+          if (first.empty()) first = got;
+          BOOST_TEST((got == first), name << " in tiles of " << rows << ": a table changed the bits");
+        }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(tiles_cover_the_rows_evenly) {
+  for (const std::int64_t limit : {1, 3, 7, 128, 1280})
+    for (std::int64_t rows = 1; rows < 3000; rows += rows < 300 ? 1 : 97) {
+      const std::int64_t tile = even_tile(rows, limit);
+      BOOST_TEST((tile >= 1 && tile <= limit));
+      BOOST_TEST((rows + tile - 1) / tile == (rows + limit - 1) / limit);  // no tile more than needed
+      if (limit % 128 == 0) BOOST_TEST(tile % 128 == 0);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(no_tensor_of_the_mlp_has_all_rows_unless_it_is_kept) {
+  model_config config = small_config();
+  config.feed_forward = 4000;
+  activation_table table = activations::keep_attention{}.table(config.layers);
+  table.mlp_rows = 8;
+  const auto peak = [&](std::int64_t tokens) {
+    return train::count_micro_batch<model>(config, small_batch({tokens}, config.vocabulary), table).activation_bytes;
+  };
+  BOOST_TEST(peak(400) < 400 * config.feed_forward * 8);
+  BOOST_TEST(peak(800) - peak(400) < 400 * 8 * 300);  // of E, H D and statistics alone
+  table.layers[0][static_cast<std::size_t>(activation::gate_up)] = residence::device;
+  BOOST_TEST(peak(400) > 2 * 400 * config.feed_forward * 8);
+}
+
 BOOST_AUTO_TEST_CASE(a_table_without_inputs_or_rows_is_refused) {
   const model_config config = small_config();
   auto weights = small_store<host<double>>(config);
@@ -177,6 +234,9 @@ BOOST_AUTO_TEST_CASE(a_table_without_inputs_or_rows_is_refused) {
   table.layers[1][0] = residence::recompute;
   BOOST_CHECK_THROW(train_once(m, batch, table), config_error);
   BOOST_CHECK_THROW(train_once(m, batch, activations::keep_all{}.table(1)), config_error);
+  table = activations::keep_all{}.table(2);
+  table.mlp_rows = -1;
+  BOOST_CHECK_THROW(train_once(m, batch, table), config_error);
 }
 
 BOOST_AUTO_TEST_CASE(a_changed_token_of_one_document_changes_no_log_probability_of_another) {

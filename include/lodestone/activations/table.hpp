@@ -1,6 +1,7 @@
 // Which activations of each layer are kept between forward and backward, and which are computed again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -30,11 +31,16 @@ inline constexpr std::size_t activation_kinds = 9;
 /// Where a tensor is between forward and backward.
 enum class residence : std::uint8_t { device, host, recompute };
 
-/// The activation policy: one value, a residence for each tensor of each layer. On the host backend `device` and `host`
-/// are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
+/// The activation policy: one value, a residence for each tensor of each layer. Where a backend has memory of its own,
+/// `host` tensors leave it after the layer's forward and come back one layer ahead of its backward, but for those of
+/// the last layer, which are wanted at once; on the host backend `device` and `host` are the same memory. `input` is
+/// what everything else is recomputed from and cannot be recomputed itself.
 struct activation_table {
   using row = std::array<residence, activation_kinds>;  ///< a layer's residences, indexed by activation
   std::vector<row> layers;                              ///< [L]
+  /// Rows of a tile of the MLP, forward and backward; 0 takes as many as 512 MiB of gate_up hold. Part of the results'
+  /// bits: weight gradients are sums over tiles.
+  std::int64_t mlp_rows = 0;
 
   /// Where tensor `name` of `layer` is; `layer` must be in [0, L), unchecked.
   [[nodiscard]] residence operator()(std::int64_t layer, activation name) const {
@@ -46,6 +52,7 @@ struct activation_table {
     if (static_cast<std::int64_t>(layers.size()) != count)
       throw config_error("the activation table has " + std::to_string(layers.size()) + " rows for " +
                          std::to_string(count) + " layers", "activations");
+    if (mlp_rows < 0) throw config_error("a tile of negative rows", "activations.mlp_rows", "0 takes the default");
     for (const row& r : layers)
       if (r[static_cast<std::size_t>(activation::input)] == residence::recompute)
         throw config_error("a layer's input cannot be recomputed", "activations",
@@ -54,6 +61,15 @@ struct activation_table {
 
   friend bool operator==(const activation_table&, const activation_table&) = default;
 };
+
+/// Rows of each of the fewest tiles of about equal size that cover `rows` with none above `limit`; a multiple of 128
+/// where the limit is one.
+[[nodiscard]] constexpr std::int64_t even_tile(std::int64_t rows, std::int64_t limit) {
+  const std::int64_t tiles = std::max<std::int64_t>(1, (rows + limit - 1) / limit);
+  const std::int64_t even = (rows + tiles - 1) / tiles;
+  const std::int64_t step = limit % 128 == 0 ? 128 : 1;
+  return std::max<std::int64_t>(1, (even + step - 1) / step * step);
+}
 
 namespace activations {
 
@@ -96,7 +112,30 @@ struct keep_attention {
   }
 };
 
-static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention>);
+/// Layer inputs lie in the host's memory between forward and backward; the backward pass repeats each layer's forward.
+struct offload_inputs {
+  /// Input on the host, everything else recomputed.
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = checkpoint{}.table(layers);
+    for (activation_table::row& row : result.layers)
+      row[static_cast<std::size_t>(activation::input)] = residence::host;
+    return result;
+  }
+};
+
+/// As keep_attention, with everything that is kept in the host's memory.
+struct offload {
+  /// Input and attention on the host, everything else recomputed.
+  [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = offload_inputs{}.table(layers);
+    for (activation_table::row& row : result.layers)
+      row[static_cast<std::size_t>(activation::attention)] = residence::host;
+    return result;
+  }
+};
+
+static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention> &&
+              activation_policy<offload_inputs> && activation_policy<offload>);
 
 }  // namespace activations
 }  // namespace lodestone

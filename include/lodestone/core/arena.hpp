@@ -18,7 +18,8 @@ namespace lodestone {
 /// Decides where blocks lie in an address range, without any memory: best fit, neighbours merged when freed.
 ///
 /// The same sequence of calls gives the same offsets, so running a step on this layout alone (counting.hpp) yields the
-/// exact number of bytes that the real step needs, fragmentation included.
+/// exact number of bytes that the real step needs, fragmentation included. What happened before does not matter once
+/// all blocks are back: the range ends where its last block does, so every step begins with none.
 class arena_layout {
  public:
   static constexpr std::int64_t alignment = 256;  ///< bytes; what cudaMalloc guarantees and any vector load wants
@@ -36,11 +37,7 @@ class arena_layout {
       free_.erase(best);
       if (rest > 0) free_.emplace(offset + size, rest);
     } else {
-      if (!free_.empty() && free_.rbegin()->first + free_.rbegin()->second == end_) {  // grow the last hole
-        offset = free_.rbegin()->first;
-        free_.erase(std::prev(free_.end()));
-      }
-      end_ = offset + size;
+      end_ += size;
       peak_ = std::max(peak_, end_);
     }
     if (size > 0) used_.emplace(offset, size);
@@ -71,7 +68,10 @@ class arena_layout {
         free_.erase(previous);
       }
     }
-    free_.emplace(begin, size);
+    if (begin + size == end_)
+      end_ = begin;
+    else
+      free_.emplace(begin, size);
   }
 
   [[nodiscard]] std::int64_t peak() const { return peak_; }      ///< bytes that the range ever needed
@@ -80,7 +80,7 @@ class arena_layout {
  private:
   std::map<std::int64_t, std::int64_t> free_;  // offset -> size of each hole below end_
   std::map<std::int64_t, std::int64_t> used_;
-  std::int64_t end_ = 0;
+  std::int64_t end_ = 0;  // of the last block
   std::int64_t peak_ = 0;
   std::int64_t in_use_ = 0;
 };
@@ -133,8 +133,18 @@ class block {
   /// False when default-made, moved from or reset.
   [[nodiscard]] explicit operator bool() const { return owner_ != nullptr; }
 
+  /// The same memory without a type, for lists of blocks that only wait to be given back.
+  [[nodiscard]] block<std::byte, 1, Space> as_bytes() && requires(!std::is_const_v<T>) {
+    const auto bytes = static_cast<std::int64_t>(sizeof(T)) * view_.count();
+    auto* const data = reinterpret_cast<std::byte*>(view_.data());
+    view_ = {};
+    return {std::exchange(owner_, nullptr), offset_, tensor_view<std::byte, 1, Space>{data, extents<1>{{bytes}}}};
+  }
+
  private:
   friend class arena<Space>;
+  template <class U, std::size_t OtherRank, class S>
+  friend class block;
   block(arena<Space>* owner, std::int64_t offset, tensor_view<T, Rank, Space> view)
       : owner_(owner), offset_(offset), view_(view) {}
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <lodestone/attention/shape.hpp>
@@ -40,6 +41,7 @@ class cuda {
   using value_type = T;           ///< of weights and activations
   using accumulate_type = float;  ///< of tables, statistics, gradients of parameters and optimiser states
   using space = device_memory;    ///< of views and blocks
+  using parking_space = pinned_memory;  ///< where parked tensors lie
   /// Of the logits that the head makes at once: products long enough for the chip, and few rewrites of the float weight
   /// gradient.
   static constexpr std::int64_t head_chunk_bytes = std::int64_t{1} << 30;
@@ -57,7 +59,10 @@ class cuda {
   explicit cuda(int device = 0) : facts_(on_cuda::describe_device(device)), parts_(select(device)) {}
   cuda(const cuda&) = delete;
   cuda& operator=(const cuda&) = delete;
-  ~cuda() { (void)cudaStreamSynchronize(parts_.lane.get()); }
+  ~cuda() {
+    (void)cudaStreamSynchronize(parts_.copies.get());
+    (void)cudaStreamSynchronize(parts_.lane.get());
+  }
 
   [[nodiscard]] const on_cuda::device_facts& facts() const { return facts_; }  ///< as they were at construction
   /// Where operations go; policies put their kernels there too.
@@ -71,6 +76,46 @@ class cuda {
     return memory_.template allocate<U>(shape);
   }
   [[nodiscard]] lodestone::arena<device_memory>& memory() { return memory_; }  ///< holds the blocks of allocate()
+
+  /// Begins to copy a tensor to page-locked memory, on a lane of its own and after what the operations have been asked
+  /// so far; its device memory is given back by await_copies().
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, pinned_memory> park(block<U, Rank, device_memory> tensor) {
+    if (!tensor) return {};
+    const auto view = tensor.view();
+    auto away = parking_.template allocate<U>(view.shape());
+    leaving_.push_back(std::move(tensor).as_bytes());
+    copy_beside(away.view().data(), view.data(), view.count() * static_cast<std::int64_t>(sizeof(U)),
+                cudaMemcpyDeviceToHost);
+    return away;
+  }
+  /// Begins to copy it back; operations may use it after await_copies(). The page-locked memory is free at once:
+  /// whatever is copied there next is behind this copy on the same lane.
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, device_memory> fetch(block<U, Rank, pinned_memory> away) {
+    if (!away) return {};
+    const auto view = away.view();
+    auto tensor = memory_.template allocate<U>(view.shape());
+    copy_beside(tensor.view().data(), view.data(), view.count() * static_cast<std::int64_t>(sizeof(U)),
+                cudaMemcpyHostToDevice);
+    return tensor;
+  }
+  /// Operations asked for from now on wait for the copies begun so far; the caller does not.
+  void await_copies() {
+    if (!copies_begun_) return;
+    parts_.copied.record(parts_.copies);
+    parts_.copied.hold_back(parts_.lane);
+    leaving_.clear();
+    copies_begun_ = false;
+  }
+  /// Locks `bytes` of the host's memory for parked tensors; none must be parked.
+  void reserve_parking(std::int64_t bytes) {
+    await_copies();
+    parts_.copies.synchronize();
+    parking_.reserve(bytes);
+  }
+  /// Page-locked memory of parked tensors.
+  [[nodiscard]] lodestone::arena<pinned_memory>& parking() { return parking_; }
 
   /// A list of the host on the device.
   template <class U>
@@ -340,6 +385,9 @@ class cuda {
   /// What needs the device to be chosen first.
   struct parts {
     on_cuda::stream lane;
+    on_cuda::stream copies;    // beside the operations, in order among themselves
+    on_cuda::event computed{};
+    on_cuda::event copied{};
     on_cuda::matmul products{};
     tensor<std::byte, 1, device_memory> scratch{extents<1>{{static_cast<std::int64_t>(on_cuda::scratch_bytes)}}};
     tensor<double, 1, device_memory> result{extents<1>{{1}}};
@@ -395,6 +443,16 @@ class cuda {
     return {offsets.values.front(), last - offsets.values.front()};
   }
 
+  /// A copy on the copies' lane, after the operations asked for so far.
+  void copy_beside(void* target, const void* source, std::int64_t bytes, cudaMemcpyKind kind) {
+    copies_begun_ = true;
+    parts_.computed.record(parts_.lane);
+    parts_.computed.hold_back(parts_.copies);
+    if (bytes > 0)
+      on_cuda::check(cudaMemcpyAsync(target, source, static_cast<std::size_t>(bytes), kind, parts_.copies.get()),
+                     "copy beside the operations");
+  }
+
   template <class Y>
   void product(on_cuda::product kind, std::int64_t tokens_count, matrix<const T> w, matrix<const T> a, matrix<Y> z,
                Y beta) {
@@ -429,6 +487,9 @@ class cuda {
   on_cuda::device_facts facts_;
   parts parts_;
   lodestone::arena<device_memory> memory_;
+  lodestone::arena<pinned_memory> parking_;
+  std::vector<block<std::byte, 1, device_memory>> leaving_;  // parked since the last await_copies()
+  bool copies_begun_ = false;                                // since then
 };
 
 }  // namespace lodestone

@@ -118,6 +118,7 @@ struct device_memory {
 
 /// Page-locked memory of the host, which copies to and from the GPU read at full speed and without waiting.
 struct pinned_memory {
+  static constexpr bool keeps_blocks = true;  ///< locking pages is slow, and a copy may still read what was given back
   /// Throws device_error when the host refuses.
   [[nodiscard]] static void* allocate(std::size_t bytes) {
     void* pointer = nullptr;
@@ -125,7 +126,7 @@ struct pinned_memory {
     if (status == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       throw device_error("the host refused " + std::to_string(bytes >> 20) + " MiB of page-locked memory", "cuda",
-                         "raise `ulimit -l`, or offload less");
+                         "raise `ulimit -l`, give the machine more memory, or offload less (activations offload-inputs)");
     }
     on_cuda::check(status, "cudaMallocHost of " + std::to_string(bytes) + " bytes");
     return pointer;

@@ -38,6 +38,7 @@ class host {
   using value_type = T;       ///< of weights and activations
   using accumulate_type = T;  ///< of tables, coefficients, statistics and optimiser states
   using space = host_memory;  ///< of views and blocks
+  using parking_space = host_memory;  ///< where parked tensors lie
   static constexpr std::int64_t head_chunk_bytes = std::int64_t{64} << 20;  ///< of logits at once in the head
 
   /// Views of host memory, and lists that operations read in place.
@@ -69,6 +70,24 @@ class host {
     return memory_.template allocate<U>(shape);
   }
   [[nodiscard]] lodestone::arena<host_memory>& memory() { return memory_; }  ///< holds the blocks of allocate()
+
+  /// A tensor that is not needed for a while, where it does not take the backend's memory, and back again. Here both
+  /// are one, so nothing moves. The contract, for backends whose memory is scarce: both begin a copy that runs beside
+  /// the operations; a fetched tensor may be used, and the memory of a parked one is given back, after await_copies().
+  ///@{
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, parking_space> park(block<U, Rank, space> tensor) {
+    return tensor;
+  }
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, space> fetch(block<U, Rank, parking_space> away) {
+    return away;
+  }
+  ///@}
+  /// What follows waits for every copy that park and fetch have begun.
+  void await_copies() {}
+  /// Sets memory aside for parked tensors; none must be parked.
+  void reserve_parking(std::int64_t) {}
 
   /// Makes a list on the host readable by operations: here it already is.
   template <class U>

@@ -1,9 +1,11 @@
 // A backend that computes nothing and counts everything: the same step code tells how much memory and work it needs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <lodestone/attention/shape.hpp>
@@ -21,6 +23,7 @@ struct work {
   double matrix_flops = 0.0;     ///< of matrix products, 2 M N C each
   double attention_flops = 0.0;  ///< 4 D a (query head, key) pair forward, 10 D backward: the least a policy can do
   double bytes = 0.0;            ///< read and written by operations, each operand once
+  double parked_bytes = 0.0;     ///< of tensors that leave the device, and come back
 
   [[nodiscard]] double flops() const { return matrix_flops + attention_flops; }  ///< of both kinds
 };
@@ -35,6 +38,7 @@ class count {
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = no_memory;
+  using parking_space = no_memory;
   static constexpr std::int64_t head_chunk_bytes = Backend::head_chunk_bytes;  ///< as the real backend
   using T = value_type;
   using A = accumulate_type;
@@ -69,6 +73,36 @@ class count {
   [[nodiscard]] block<U, Rank, no_memory> allocate(extents<Rank> shape) {
     return memory_.template allocate<U>(shape);
   }
+  /// Memory of parked tensors.
+  [[nodiscard]] arena<no_memory>& parking() { return parking_; }
+  /// Parked tensors take memory of their own where the backend has it: the device's is given back as late as there.
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, no_memory> park(block<U, Rank, no_memory> tensor) {
+    if constexpr (parks_elsewhere) {
+      if (!tensor) return {};
+      auto away = parking_.template allocate<U>(tensor.view().shape());
+      done_.parked_bytes += static_cast<double>(tensor.view().count()) * static_cast<double>(sizeof(U));
+      leaving_.push_back(std::move(tensor).as_bytes());
+      return away;
+    } else {
+      return tensor;
+    }
+  }
+  /// The rest of the contract of host::park, counted.
+  ///@{
+  template <class U, std::size_t Rank>
+  [[nodiscard]] block<U, Rank, no_memory> fetch(block<U, Rank, no_memory> away) {
+    if constexpr (parks_elsewhere) {
+      if (!away) return {};
+      return memory_.template allocate<U>(away.view().shape());
+    } else {
+      return away;
+    }
+  }
+  void await_copies() { leaving_.clear(); }
+  void reserve_parking(std::int64_t) {}
+  ///@}
+
   /// Lists take memory where the backend has memory of its own.
   template <class U>
   [[nodiscard]] auto upload(std::span<const U> values) {
@@ -210,7 +244,12 @@ class count {
     done_.bytes += static_cast<double>(view.count()) * static_cast<double>(sizeof(U)) * times;
   }
 
+  static constexpr bool parks_elsewhere =
+      !std::is_same_v<typename Backend::parking_space, typename Backend::space>;
+
   arena<no_memory> memory_;
+  arena<no_memory> parking_;
+  std::vector<block<std::byte, 1, no_memory>> leaving_;  // parked since the last await_copies()
   work done_;
 };
 

@@ -30,6 +30,9 @@ namespace lodestone {
 ///     middle = x + O(attention(rope(QKV(norm(x)))))
 ///     y = middle + down(silu(gate) * up),  gate|up of norm(middle)
 ///
+/// The MLP runs over tiles of rows, forward and backward, whatever is kept: the bits do not depend on what that is, and
+/// where its tensors are not kept none of T rows exists.
+///
 /// The last layer of a pass that gathers computes queries, output projection and MLP for the chosen rows only; keys and
 /// values are made for all T.
 template <class Backend, class Attention, class Projection, class Store>
@@ -50,14 +53,38 @@ class decoder_layers {
 
   [[nodiscard]] const Attention& attention() const { return attention_; }  ///< the policy of every layer
 
-  /// The output [m, E] of a layer whose input lies in its tape; the tape then holds everything.
+  /// The output [m, E] of a layer whose input lies in its tape; the tape then holds what the pass keeps. What it does
+  /// not keep goes as soon as the layer has used it.
   [[nodiscard]] value_block forward(pass& p, std::int64_t layer) {
     layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
-    have(p, layer, activation::activated);
-    value_block y = allocate(at(p, layer).m, config_.hidden);
+    const place where = at(p, layer);
+    have(p, layer, activation::attention);
+    for (const activation name : {activation::normed_in, activation::raw_qk, activation::qkv})
+      if (!p.keeps(layer, name)) tape.drop(name);
     have(p, layer, activation::middle);
-    backend().copy(const_view(tape.middle.view()), y.view());
-    projection_.forward(backend(), down(layer, false).p, const_view(tape.activated.view()), y.view(), value_type{1});
+    if (!p.keeps(layer, activation::attention)) tape.drop(activation::attention);
+    if (p.keeps(layer, activation::normed_mid)) {
+      tape.normed_mid = allocate(where.m, config_.hidden);
+      tape.rstd_mid = allocate_statistic(where.m);
+    }
+    if (p.keeps(layer, activation::gate_up)) tape.gate_up = allocate(where.m, 2 * config_.feed_forward);
+    if (p.keeps(layer, activation::activated)) tape.activated = allocate(where.m, config_.feed_forward);
+    value_block y;  // starts as the middle: in its own memory where nobody asks for it again
+    if (p.keeps(layer, activation::middle)) {
+      y = allocate(where.m, config_.hidden);
+      backend().copy(const_view(tape.middle.view()), y.view());
+    } else {
+      y = std::move(tape.middle);
+    }
+    for_each_tile(p, where, [&](std::int64_t begin, std::int64_t end) {
+      const value_view rows = y.view().rows(begin, end);
+      mlp_tile tile = tile_of(tape, begin, end, rows);
+      make(tile, layer, activation::normed_mid);
+      make(tile, layer, activation::gate_up);
+      tile.own_normed.reset();
+      make(tile, layer, activation::activated);
+      projection_.forward(backend(), down(layer, false).p, const_view(tile.activated), rows, value_type{1});
+    });
     return y;
   }
 
@@ -69,35 +96,40 @@ class decoder_layers {
     const std::int64_t unit = layer + 1;
     weights_->acquire(unit);
 
-    {  // d: output -> middle
-      have(p, layer, activation::activated);
-      value_block d_gate_up = allocate(where.m, 2 * config_.feed_forward);
+    // d: output -> middle, each tile in place
+    have(p, layer, activation::middle);
+    if (!p.keeps(layer, activation::normed_in)) tape.drop(activation::normed_in);  // cheap to make again
+    for_each_tile(p, where, [&](std::int64_t begin, std::int64_t end) {
+      const value_view rows = d.view().rows(begin, end);
+      mlp_tile tile = tile_of(tape, begin, end, tape.middle.view().rows(begin, end));
+      have(tile, layer, activation::activated);
+      value_block d_gate_up = allocate(end - begin, 2 * config_.feed_forward);
       {
         const linear l = down(layer, true);
-        const value_block d_activated = allocate(where.m, config_.feed_forward);
-        projection_.backward(b, l.p, l.g, const_view(tape.activated.view()), const_view(d.view()), d_activated.view(),
+        const value_block d_activated = allocate(end - begin, config_.feed_forward);
+        projection_.backward(b, l.p, l.g, const_view(tile.activated), const_view(rows), d_activated.view(),
                              value_type{0});
-        tape.drop(activation::activated);
-        have(p, layer, activation::gate_up);
-        b.swiglu_gradient(const_view(tape.gate_up.view()), const_view(d_activated.view()), d_gate_up.view());
-        tape.drop(activation::gate_up);
+        tile.own_activated.reset();
+        have(tile, layer, activation::gate_up);
+        b.swiglu_gradient(const_view(tile.gate_up), const_view(d_activated.view()), d_gate_up.view());
+        tile.own_gate_up.reset();
       }
-      have(p, layer, activation::normed_mid);
-      const value_block d_normed = allocate(where.m, config_.hidden);
+      have(tile, layer, activation::normed_mid);
+      const value_block d_normed = allocate(end - begin, config_.hidden);
       const linear l = gate_up(layer, true);
-      projection_.backward(b, l.p, l.g, const_view(tape.normed_mid.view()), const_view(d_gate_up.view()),
-                           d_normed.view(), value_type{0});
-      have(p, layer, activation::middle);
-      b.rmsnorm_gradient(const_view(tape.middle.view()), norm(unit, parameter::post_norm),
-                         const_view(tape.rstd_mid.view()), const_view(d_normed.view()), d.view(),
-                         norm_gradient(unit, parameter::post_norm), value_type{1});
-      tape.drop(activation::normed_mid);
-      tape.drop(activation::middle);
-    }
+      projection_.backward(b, l.p, l.g, const_view(tile.normed), const_view(d_gate_up.view()), d_normed.view(),
+                           value_type{0});
+      b.rmsnorm_gradient(const_view(tile.middle), norm(unit, parameter::post_norm), const_view(tile.rstd),
+                         const_view(d_normed.view()), rows, norm_gradient(unit, parameter::post_norm), value_type{1});
+    });
+    for (const activation name :
+         {activation::activated, activation::gate_up, activation::normed_mid, activation::middle})
+      tape.drop(name);
 
     // d: middle -> queries, keys, values
     have(p, layer, activation::attention);
     have(p, layer, activation::qkv);
+    if (!p.keeps(layer, activation::normed_in)) tape.drop(activation::normed_in);
     layer_tape<Backend> d_tape;  // holds d_qkv, or d_q and d_kv, in the layout of the tape
     if (where.gathers) {
       d_tape.q = allocate(where.m, config_.q_size());
@@ -166,6 +198,7 @@ class decoder_layers {
   using value_view = tensor_view<value_type, 2, space>;
   using const_value_view = tensor_view<const value_type, 2, space>;
   using statistic_block = block<accumulate_type, 1, space>;
+  using statistic_view = tensor_view<accumulate_type, 1, space>;
 
   [[nodiscard]] Backend& backend() const { return weights_->backend(); }
 
@@ -310,23 +343,81 @@ class decoder_layers {
                             value_type{1});
         break;
       case activation::normed_mid:
-        have(p, layer, activation::middle);
-        tape.normed_mid = allocate(where.m, config_.hidden);
-        tape.rstd_mid = allocate_statistic(where.m);
-        b.rmsnorm(const_view(tape.middle.view()), norm(layer + 1, parameter::post_norm), epsilon,
-                  tape.normed_mid.view(), tape.rstd_mid.view());
-        break;
       case activation::gate_up:
-        have(p, layer, activation::normed_mid);
-        tape.gate_up = allocate(where.m, 2 * config_.feed_forward);
-        projection_.forward(b, gate_up(layer, false).p, const_view(tape.normed_mid.view()), tape.gate_up.view(),
-                            value_type{0});
-        break;
-      case activation::activated:
-        have(p, layer, activation::gate_up);
-        tape.activated = allocate(where.m, config_.feed_forward);
-        b.swiglu(const_view(tape.gate_up.view()), tape.activated.view());
-        break;
+      case activation::activated: throw error("the MLP is made in row tiles", "layer " + std::to_string(layer));
+    }
+  }
+
+  /// Rows [begin, end) of a layer's MLP: rows of the tape's tensors where it has them, else blocks of the tile's own.
+  struct mlp_tile {
+    value_view middle;
+    value_view normed;
+    statistic_view rstd;
+    value_view gate_up;
+    value_view activated;
+    value_block own_normed;
+    statistic_block own_rstd;
+    value_block own_gate_up;
+    value_block own_activated;
+  };
+
+  [[nodiscard]] static mlp_tile tile_of(const layer_tape<Backend>& tape, std::int64_t begin, std::int64_t end,
+                                        value_view middle) {
+    mlp_tile tile;
+    tile.middle = middle;
+    if (tape.normed_mid) {
+      tile.normed = tape.normed_mid.view().rows(begin, end);
+      tile.rstd = tape.rstd_mid.view().rows(begin, end);
+    }
+    if (tape.gate_up) tile.gate_up = tape.gate_up.view().rows(begin, end);
+    if (tape.activated) tile.activated = tape.activated.view().rows(begin, end);
+    return tile;
+  }
+
+  /// Visits the m rows in tiles of about equal size, none larger than the pass allows.
+  template <class Visit>
+  void for_each_tile(const pass& p, place where, const Visit& visit) const {
+    const std::int64_t rows = even_tile(where.m, p.mlp_rows > 0 ? p.mlp_rows : default_mlp_rows());
+    for (std::int64_t begin = 0; begin < where.m; begin += rows) visit(begin, std::min(where.m, begin + rows));
+  }
+
+  /// Rows whose gate_up takes 512 MiB: enough for products at full speed, bounded whatever the batch.
+  [[nodiscard]] std::int64_t default_mlp_rows() const {
+    const std::int64_t bytes = 2 * config_.feed_forward * static_cast<std::int64_t>(sizeof(value_type));
+    return std::max<std::int64_t>(1, (std::int64_t{512} << 20) / bytes / 128) * 128;
+  }
+
+  /// The named tensor of a tile, unless it is there.
+  void have(mlp_tile& tile, std::int64_t layer, activation name) {
+    if (name == activation::normed_mid && tile.normed.size(0) == 0) make(tile, layer, name);
+    if (name == activation::gate_up && tile.gate_up.size(0) == 0) {
+      have(tile, layer, activation::normed_mid);
+      make(tile, layer, name);
+    }
+    if (name == activation::activated && tile.activated.size(0) == 0) {
+      have(tile, layer, activation::gate_up);
+      make(tile, layer, name);
+    }
+  }
+
+  /// Makes a tensor of a tile from the one before it, in the tape's rows or in a block of the tile.
+  void make(mlp_tile& tile, std::int64_t layer, activation name) {
+    Backend& b = backend();
+    const std::int64_t rows = tile.middle.size(0);
+    const auto place_of = [&](value_view& view, value_block& own, std::int64_t columns) {
+      if (view.size(0) == 0) view = (own = allocate(rows, columns)).view();
+    };
+    if (name == activation::normed_mid) {
+      place_of(tile.normed, tile.own_normed, config_.hidden);
+      if (tile.rstd.size(0) == 0) tile.rstd = (tile.own_rstd = allocate_statistic(rows)).view();
+      b.rmsnorm(const_view(tile.middle), norm(layer + 1, parameter::post_norm),
+                static_cast<accumulate_type>(config_.norm_epsilon), tile.normed, tile.rstd);
+    } else if (name == activation::gate_up) {
+      place_of(tile.gate_up, tile.own_gate_up, 2 * config_.feed_forward);
+      projection_.forward(b, gate_up(layer, false).p, const_view(tile.normed), tile.gate_up, value_type{0});
+    } else {
+      place_of(tile.activated, tile.own_activated, config_.feed_forward);
+      b.swiglu(const_view(tile.gate_up), tile.activated);
     }
   }
 

@@ -110,6 +110,9 @@ class llama {
     p.output.reset();
     if (is_last) weights_->gradients_final(config_.layers + 1);  // a tied head's matrix is part of unit 0
     for (std::int64_t layer = config_.layers - 1; layer >= 0; --layer) {
+      backend().await_copies();  // this layer's tensors are back
+      if (const auto next = static_cast<std::size_t>(layer - 1); layer > 0)
+        p.away[next].fetch(backend(), p.tapes[next], table, layer - 1);
       gradient = layers_.backward(p, layer, std::move(gradient));
       p.tapes[static_cast<std::size_t>(layer)] = {};
       if (is_last) weights_->gradients_final(layer + 1);
@@ -176,11 +179,14 @@ class llama {
   [[nodiscard]] pass forward(const token_batch& batch, std::span<const std::int64_t> rows,
                              const activation_table* table, kv_cache<Backend>* cache = nullptr) {
     Backend& b = backend();
+    b.await_copies();  // of a pass that an exception ended
     pass p{};
     p.T = batch.size();
     p.m = static_cast<std::int64_t>(rows.size());
     p.gathers = p.m != p.T;
     p.cache = cache;
+    p.activations = table;
+    p.mlp_rows = table != nullptr ? table->mlp_rows : 0;
     p.tokens = b.upload(std::span<const std::int32_t>{batch.tokens});
     for (const std::int32_t token : batch.tokens)
       if (token < 0 || token >= config_.vocabulary)
@@ -206,6 +212,7 @@ class llama {
       fill_rope(positions, lengths, p.row_cosine, p.row_sine);
     }
     p.tapes.resize(static_cast<std::size_t>(config_.layers));
+    p.away.resize(static_cast<std::size_t>(config_.layers));
 
     value_block x = allocate(p.T, config_.hidden);
     weights_->acquire(0);
@@ -217,10 +224,13 @@ class llama {
       weights_->acquire(layer + 1);
       x = layers_.forward(p, layer);
       weights_->release(layer + 1);
-      if (table != nullptr)
-        tape.keep_only(*table, layer);
-      else
+      if (table == nullptr) {
         tape = {};
+        continue;
+      }
+      b.await_copies();  // of the layer before: they had this layer's time
+      // The last layer's tensors are wanted again at once.
+      if (layer + 1 < config_.layers) p.away[static_cast<std::size_t>(layer)].park(b, tape, *table, layer);
     }
     p.output = std::move(x);
     return p;

@@ -1,8 +1,10 @@
 // What a forward pass leaves for the backward pass.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -61,43 +63,84 @@ struct layer_tape {
     return false;
   }
 
-  /// Gives the tensor's blocks back, those of its statistics included; absent ones are skipped.
-  void drop(activation name) {
+  /// Visits the blocks of a named tensor, present or not, always in the same order.
+  template <class Visit>
+  void for_each(activation name, const Visit& visit) {
     switch (name) {
-      case activation::input: input.reset(); break;
+      case activation::input: visit(input); break;
       case activation::normed_in:
-        normed_in.reset();
-        rstd_in.reset();
+        visit(normed_in);
+        visit(rstd_in);
         break;
       case activation::raw_qk:
-        raw_q.reset();
-        raw_k.reset();
-        rstd_q.reset();
-        rstd_k.reset();
+        visit(raw_q);
+        visit(raw_k);
+        visit(rstd_q);
+        visit(rstd_k);
         break;
       case activation::qkv:
-        qkv.reset();
-        q.reset();
-        kv.reset();
+        visit(qkv);
+        visit(q);
+        visit(kv);
         break;
       case activation::attention:
-        attention.reset();
-        lse.reset();
+        visit(attention);
+        visit(lse);
         break;
-      case activation::middle: middle.reset(); break;
+      case activation::middle: visit(middle); break;
       case activation::normed_mid:
-        normed_mid.reset();
-        rstd_mid.reset();
+        visit(normed_mid);
+        visit(rstd_mid);
         break;
-      case activation::gate_up: gate_up.reset(); break;
-      case activation::activated: activated.reset(); break;
+      case activation::gate_up: visit(gate_up); break;
+      case activation::activated: visit(activated); break;
     }
   }
 
-  /// Drops what the table does not keep for this layer.
-  void keep_only(const activation_table& table, std::int64_t layer) {
-    for (std::size_t k = 0; k < activation_kinds; ++k)
-      if (table(layer, static_cast<activation>(k)) == residence::recompute) drop(static_cast<activation>(k));
+  /// Gives the tensor's blocks back, those of its statistics included; absent ones are skipped.
+  void drop(activation name) {
+    for_each(name, [](auto& tensor) { tensor.reset(); });
+  }
+};
+
+/// The tensors of one layer that lie in the host's memory between forward and backward.
+template <class Backend>
+struct parked_tape {
+  /// In the order in which layer_tape::for_each visits them.
+  ///@{
+  std::vector<block<typename Backend::value_type, 2, typename Backend::parking_space>> values;
+  std::vector<block<typename Backend::accumulate_type, 1, typename Backend::parking_space>> statistics;
+  ///@}
+
+  /// Begins to move what the table keeps on the host.
+  void park(Backend& b, layer_tape<Backend>& tape, const activation_table& table, std::int64_t layer) {
+    for_each(tape, table, layer, [&](auto& tensor, auto& list) { list.push_back(b.park(std::move(tensor))); });
+  }
+  /// Begins to bring it back.
+  void fetch(Backend& b, layer_tape<Backend>& tape, const activation_table& table, std::int64_t layer) {
+    std::size_t value = 0;
+    std::size_t statistic = 0;
+    for_each(tape, table, layer, [&](auto& tensor, auto& list) {
+      std::size_t& next = static_cast<const void*>(&list) == &values ? value : statistic;
+      if (next < list.size()) tensor = b.fetch(std::move(list[next++]));
+    });
+    values.clear();
+    statistics.clear();
+  }
+
+ private:
+  template <class Visit>
+  void for_each(layer_tape<Backend>& tape, const activation_table& table, std::int64_t layer, const Visit& visit) {
+    for (std::size_t k = 0; k < activation_kinds; ++k) {
+      const auto name = static_cast<activation>(k);
+      if (table(layer, name) != residence::host) continue;
+      tape.for_each(name, [&](auto& tensor) {
+        if constexpr (std::is_same_v<std::remove_reference_t<decltype(tensor)>, typename layer_tape<Backend>::value>)
+          visit(tensor, values);
+        else
+          visit(tensor, statistics);
+      });
+    }
   }
 };
 
@@ -135,8 +178,16 @@ struct forward_pass {
   std::vector<slice> slices;      ///< of the batch, or one over the whole cache; layers narrow them by their window
   std::vector<slice> row_slices;  ///< when gathered
   std::vector<layer_tape<Backend>> tapes;                ///< [L]
+  std::vector<parked_tape<Backend>> away;                ///< of the same layers
   block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
   kv_cache<Backend>* cache = nullptr;                    ///< not null: keys and values go to it and come from it
+  const activation_table* activations = nullptr;  ///< null when no backward pass follows: nothing is kept
+  std::int64_t mlp_rows = 0;                      ///< rows of an MLP tile; 0 for the default
+
+  /// Whether a tensor stays after the forward pass of its layer.
+  [[nodiscard]] bool keeps(std::int64_t layer, activation name) const {
+    return activations != nullptr && (*activations)(layer, name) != residence::recompute;
+  }
 };
 
 }  // namespace lodestone

@@ -99,7 +99,7 @@ class loop {
     at.steps = count_steps();
     epoch_plan plan = program_.plan(data_, options_.seed, 0);
     announce(at, plan, lengths);
-    if (options_.rehearse && at.step < at.steps) program_.rehearse(data_, plan);
+    if (options_.rehearse && at.step < at.steps) program_.rehearse(data_, whole_plan(at.steps));
     if (at.step == 0) evaluate(at);
 
     run_finished finished{.outcome = run_outcome::completed, .steps = at.steps};
@@ -154,6 +154,15 @@ class loop {
     if (at.data_fingerprint != fingerprint(lengths))
       throw config_error("the checkpoint was trained on other examples", "data",
                          "give the same data in the same order, or start anew");
+  }
+
+  /// The run's steps, of all epochs: packs differ from one to the next, and memory is reserved for all.
+  [[nodiscard]] epoch_plan whole_plan(std::int64_t steps) const {
+    epoch_plan whole;
+    for (std::uint64_t epoch = 0; static_cast<std::int64_t>(whole.steps.size()) < steps; ++epoch)
+      for (step_plan& step : program_.plan(data_, options_.seed, epoch).steps)
+        whole.steps.push_back(std::move(step));
+    return whole;
   }
 
   [[nodiscard]] std::int64_t count_steps() const {

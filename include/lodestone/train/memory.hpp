@@ -29,11 +29,12 @@ struct counting_twin<llama<Backend, Attention, Projection, Store>> {
 /// What one micro-batch takes, forward and backward.
 struct need {
   std::int64_t activation_bytes = 0;  ///< peak of the arena
+  std::int64_t parked_bytes = 0;      ///< peak of the host's memory that holds activations for the device
   std::int64_t weight_bytes = 0;      ///< in the compute type
   std::int64_t training_bytes = 0;    ///< gradients, masters and moments
   work done;                          ///< operations and traffic of the micro-batch
 
-  /// What must fit in memory at once.
+  /// Of the backend's own memory, at once.
   [[nodiscard]] std::int64_t total_bytes() const { return activation_bytes + weight_bytes + training_bytes; }
 };
 
@@ -50,7 +51,9 @@ template <class Model>
   store.backend().reset_work();
   const auto no_coefficients = [](std::span<const double>, std::span<double>) { return 0.0; };
   model.train(batch, table, linear_loss, no_coefficients, true);
-  return {store.backend().memory().peak(), store.weight_bytes(), store.training_bytes(), store.backend().done()};
+  auto& backend = store.backend();
+  return {backend.memory().peak(), backend.parking().peak(), store.weight_bytes(), store.training_bytes(),
+          backend.done()};
 }
 
 }  // namespace lodestone::train

@@ -109,16 +109,19 @@ class program {
                              position_, table_, where, *group_, options_);
   }
 
-  /// Memory and work of the micro-batches of `plan` that need most, by tokens and by targets.
+  /// Memory and work of the micro-batch of `plan` that needs most, as counted over the largest ones.
   template <example_store Data>
   [[nodiscard]] train::need needs(const Data& data, const epoch_plan& plan) const {
     train::need most;
+    std::int64_t parked = 0;
     for (const micro_batch* candidate : largest(data, plan)) {
       const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
       const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear(),
                                                                       model_.weights().trained());
       if (need.activation_bytes >= most.activation_bytes) most = need;
+      parked = std::max(parked, need.parked_bytes);
     }
+    most.parked_bytes = parked;
     return most;
   }
 
@@ -127,6 +130,7 @@ class program {
   template <example_store Data>
   train::need rehearse(const Data& data, const epoch_plan& plan) {
     const train::need need = needs(data, plan);
+    model_.backend().reserve_parking(need.parked_bytes);
     model_.backend().memory().reserve(need.activation_bytes);
     const std::vector<const micro_batch*> candidates = largest(data, plan);
     if (!candidates.empty()) {
@@ -199,22 +203,28 @@ class program {
   }
 
  private:
-  /// The micro-batches with the most tokens and with the most targets.
+  /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the
+  /// arena depends on all their sizes, so one with fewer tokens can need a little more: every one near the most tokens
+  /// or targets (three quarters of it, 256 of each at most) is a candidate.
   template <example_store Data>
   [[nodiscard]] static std::vector<const micro_batch*> largest(const Data& data, const epoch_plan& plan) {
-    const micro_batch* most_tokens = nullptr;
-    const micro_batch* most_targets = nullptr;
-    std::int64_t tokens = -1;
-    std::int64_t targets = -1;
+    struct sized {
+      const micro_batch* batch;
+      step_totals totals;
+    };
+    std::vector<sized> all;
     for (const step_plan& step : plan.steps)
-      for (const micro_batch& batch : step.micro_batches) {
-        const step_totals totals = lodestone::batching::totals(data, step_plan{{batch}});
-        if (totals.tokens > tokens) tokens = totals.tokens, most_tokens = &batch;
-        if (totals.targets > targets) targets = totals.targets, most_targets = &batch;
-      }
-    if (most_tokens == nullptr) return {};
-    if (most_tokens == most_targets) return {most_tokens};
-    return {most_tokens, most_targets};
+      for (const micro_batch& batch : step.micro_batches)
+        all.push_back({&batch, lodestone::batching::totals(data, step_plan{{batch}})});
+    std::vector<const micro_batch*> result;
+    for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
+      std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
+      for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 256); ++i)
+        if (4 * (all[i].totals.*size) >= 3 * (all.front().totals.*size) &&
+            std::ranges::find(result, all[i].batch) == result.end())
+          result.push_back(all[i].batch);
+    }
+    return result;
   }
 
   Model model_;
