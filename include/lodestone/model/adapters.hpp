@@ -24,7 +24,7 @@ struct adapter_config {
   /// Patterns of module names such as "model.layers.0.self_attn.q_proj": the last parts of a name ("q_proj",
   /// "self_attn.q_proj"), or with '*' (any characters) the whole name; "all-linear" is every linear layer but the head.
   /// Empty: the attention's queries, keys, values and output.
-  std::vector<std::string> targets;
+  std::vector<std::string> targets{};
 
   /// What multiplies (x A^T) B^T.
   [[nodiscard]] double scale() const {
@@ -38,10 +38,10 @@ struct adapter_config {
 /// The parameters that have a gradient and optimiser state. The default trains everything; with adapters usually
 /// nothing else: trained_parts::only(adapters).
 struct trained_parts {
-  bool projections = true;  ///< weights and biases of linear layers
-  bool embeddings = true;   ///< the embedding and the head
-  bool norms = true;        ///< every RMSNorm
-  adapter_config adapters;  ///< always trained where they exist
+  bool projections = true;    ///< weights and biases of linear layers
+  bool embeddings = true;     ///< the embedding and the head
+  bool norms = true;          ///< every RMSNorm
+  adapter_config adapters{};  ///< always trained where they exist
 
   /// Adapters, and nothing else unless it is asked for.
   [[nodiscard]] static trained_parts only(adapter_config adapters, bool embeddings = false, bool norms = false) {
