@@ -1,11 +1,12 @@
-// Full fine-tuning steps of Llama-3.2-1B's shapes with random weights on one GPU, in tokens/s.
+// Training steps of Llama-3.2-1B's or Llama-3-8B's shapes with random weights on one GPU, in tokens/s.
 //
-//     train_step_bench [--tokens N] [--layers N] [--steps N] [--packs]
-//                      [--activations keep-attention|checkpoint|keep-all]
+//     train_step_bench [--model 1b|8b] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N] [--layers N] [--steps N]
+//                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs] [--mlp-rows N]
 //
-// One document of N tokens, or with --packs documents of 512 to 16k tokens, N in all; every token scored, AdamW, bf16
-// with float master weights. Prints the median step and the peak of the arena, and for
-// the peer, benchmarks/peers/full_step.py, the lengths of the documents.
+// One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as in
+// LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document. AdamW
+// on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak of the
+// arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -24,6 +25,7 @@
 #include <lodestone/data/memory_store.hpp>
 #include <lodestone/dist/single.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
+#include <lodestone/model/adapters.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/model/stored_tensors.hpp>
 #include <lodestone/position/contiguous.hpp>
@@ -39,14 +41,24 @@ double seconds() {
 
 struct activation_choice {
   std::string_view name;
+  std::int64_t mlp_rows = 0;
   [[nodiscard]] activation_table table(std::int64_t layers) const {
+    activation_table result = named(layers);
+    result.mlp_rows = mlp_rows;
+    return result;
+  }
+  [[nodiscard]] activation_table named(std::int64_t layers) const {
     if (name == "keep-all") return activations::keep_all{}.table(layers);
     if (name == "checkpoint") return activations::checkpoint{}.table(layers);
+    if (name == "offload") return activations::offload{}.table(layers);
+    if (name == "offload-inputs") return activations::offload_inputs{}.table(layers);
     return activations::keep_attention{}.table(layers);
   }
 };
 
-encoded_sequence random_document(std::int64_t length, std::int64_t vocabulary, std::uint64_t seed) {
+/// Its last `scored` tokens are targets; 0: all.
+encoded_sequence random_document(std::int64_t length, std::int64_t vocabulary, std::uint64_t seed,
+                                 std::int64_t scored) {
   random_stream random(seed, random_purpose::user);
   encoded_sequence own;
   for (std::int64_t i = 0; i < length; ++i)
@@ -54,16 +66,76 @@ encoded_sequence random_document(std::int64_t length, std::int64_t vocabulary, s
   own.labels.assign(own.tokens.begin() + 1, own.tokens.end());
   own.weights.assign(own.labels.size(), 1.0F);
   own.labels.push_back(no_label), own.weights.push_back(0.0F);
+  for (std::int64_t i = 0; scored > 0 && i < length - 1 - scored; ++i) {
+    own.labels[static_cast<std::size_t>(i)] = no_label;
+    own.weights[static_cast<std::size_t>(i)] = 0.0F;
+  }
   return own;
+}
+
+model_config shapes(bool large, std::int64_t layers) {
+  model_config config;
+  config.architecture = "LlamaForCausalLM";
+  config.hidden = large ? 4096 : 2048;
+  config.layers = layers > 0 ? layers : large ? 32 : 16;
+  config.heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = large ? 128 : 64;
+  config.feed_forward = large ? 14'336 : 8192;
+  config.vocabulary = 128'256;
+  config.norm_epsilon = 1e-5;
+  config.tied_head = !large;
+  config.max_positions = 131'072;
+  config.rope.dimensions = config.head_dim;
+  config.rope.base = 5e5;
+  config.rope.max_positions = 131'072;
+  return config;
+}
+
+using store_type = parameters::replicated<cuda<bf16>>;
+
+/// Weights of standard deviation 0.02, norms 1, copied from a pool on the device: 8 billion of them in a moment.
+void randomise(store_type& weights) {
+  cuda<bf16>& backend = weights.backend();
+  random_stream random(1, random_purpose::initialise);
+  std::vector<float> values(std::size_t{1} << 22);
+  for (float& value : values) value = 0.02F * static_cast<float>(random.normal());
+  const tensor<float, 1, device_memory> pool(extents<1>{{static_cast<std::int64_t>(values.size())}});
+  const tensor_view<float, 1, device_memory> all{const_cast<float*>(pool.data()), pool.shape()};
+  backend.from_host(std::span<const float>{values}, all);
+  for (const stored_tensor& tensor : stored_tensors(weights)) {
+    const bool is_large = tensor.count > (std::int64_t{1} << 16);
+    if (!is_large || tensor.is_trained) {
+      std::vector<float> elements(static_cast<std::size_t>(tensor.count), 1.0F);
+      if (tensor.shape.size() == 2)
+        for (std::size_t i = 0; i < elements.size(); ++i)
+          elements[i] = values[(i + static_cast<std::size_t>(tensor.offset)) % values.size()];
+      weights.set_weights(tensor, elements);
+      continue;
+    }
+    const auto flat = weights.weights(tensor.unit);
+    for (std::int64_t done = 0; done < tensor.count;) {
+      const std::int64_t count = std::min(tensor.count - done, all.size(0));
+      const tensor_view<bf16, 1, device_memory> target{const_cast<bf16*>(flat.data()) + tensor.offset + done,
+                                                       extents<1>{{count}}};
+      backend.copy(all.rows(0, count), target);
+      done += count;
+    }
+  }
+  backend.synchronize();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   std::int64_t tokens = 32'768;
-  std::int64_t layers = 16;
+  std::int64_t layers = 0;
   std::int64_t steps = 5;
+  std::int64_t rank = 0;
+  std::int64_t scored = 0;
+  std::int64_t mix = 0;
   bool packs = false;
+  bool large = false;
   activation_choice kept{"keep-attention"};
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
@@ -72,61 +144,55 @@ int main(int argc, char** argv) {
     if (word == "--layers") layers = std::atoll(next());
     if (word == "--steps") steps = std::atoll(next());
     if (word == "--activations") kept.name = next();
+    if (word == "--mlp-rows") kept.mlp_rows = std::atoll(next());
+    if (word == "--lora") rank = std::atoll(next());
+    if (word == "--scored") scored = std::atoll(next());
+    if (word == "--mix") mix = std::atoll(next());
+    if (word == "--model") large = std::string_view(next()) == "8b";
     if (word == "--packs") packs = true;
   }
-  model_config config;
-  config.architecture = "LlamaForCausalLM";
-  config.hidden = 2048;
-  config.layers = layers;
-  config.heads = 32;
-  config.kv_heads = 8;
-  config.head_dim = 64;
-  config.feed_forward = 8192;
-  config.vocabulary = 128'256;
-  config.norm_epsilon = 1e-5;
-  config.tied_head = true;
-  config.max_positions = 131'072;
-  config.rope.dimensions = 64;
-  config.rope.base = 5e5;
-  config.rope.max_positions = 131'072;
+  const model_config config = shapes(large, layers);
+  const trained_parts trained =
+      rank > 0 ? trained_parts::only({.rank = rank, .alpha = static_cast<double>(rank)}) : trained_parts{};
 
   dist::single group;
-  parameters::replicated<cuda<bf16>> weights(config, std::make_unique<cuda<bf16>>(), parameters::purpose::training);
-  std::printf("%s, %lld tokens, %lld layers, %s\n", weights.backend().facts().name.c_str(),
-              static_cast<long long>(tokens), static_cast<long long>(layers), kept.name.data());
-  random_stream random(1, random_purpose::initialise);
-  std::vector<float> pool(std::size_t{1} << 22);
-  for (float& value : pool) value = 0.02F * static_cast<float>(random.normal());
-  std::vector<float> elements;
-  for (const stored_tensor& tensor : stored_tensors(weights)) {
-    elements.resize(static_cast<std::size_t>(tensor.count));
-    for (std::size_t i = 0; i < elements.size(); ++i)
-      elements[i] = pool[(i + static_cast<std::size_t>(tensor.offset)) % pool.size()];
-    if (tensor.shape.size() == 1) std::ranges::fill(elements, 1.0F);
-    weights.set_weights(tensor, elements);
-  }
+  store_type weights(config, std::make_unique<cuda<bf16>>(), parameters::purpose::training, {}, trained);
+  std::printf("%s, %s, %s, %lld layers, %s\n", weights.backend().facts().name.c_str(), large ? "8B" : "1B",
+              rank > 0 ? "adapters" : "trained in full", static_cast<long long>(config.layers), kept.name.data());
+  randomise(weights);
 
   in_memory_store data;
-  if (packs) {
+  if (mix > 0) {
+    // Nine of ten even from 512 to 8k, the others even to a pack.
+    std::int64_t left = mix * tokens;
+    for (std::uint64_t i = 0; left > 512; ++i) {
+      random_stream draw(i, random_purpose::user);
+      const bool is_short = draw.uniform() < 0.9;
+      const double low = is_short ? 512.0 : 8192.0;
+      const double high = is_short ? 8192.0 : static_cast<double>(tokens);
+      const auto length = std::min(left, static_cast<std::int64_t>(low + (high - low) * draw.uniform()));
+      data.add(random_document(length, config.vocabulary, i, scored));
+      left -= length;
+    }
+  } else if (packs) {
     std::int64_t left = tokens;
     for (std::uint64_t i = 0; left > 1; ++i) {
       random_stream draw(i, random_purpose::user);
       const auto wanted = static_cast<std::int64_t>(512.0 * std::pow(32.0, draw.uniform()));
       const std::int64_t length = std::min(left, wanted);
-      data.add(random_document(length, config.vocabulary, i));
+      data.add(random_document(length, config.vocabulary, i, scored));
       left -= length;
     }
   } else {
-    data.add(random_document(tokens, config.vocabulary, 1));
+    data.add(random_document(tokens, config.vocabulary, 1, scored));
   }
   auto program = lodestone::program{llama<cuda<bf16>, flash_mma>{config, weights},
                                     loss::weighted_sft{.per = normalize::token},
-                                    batching::packed{.tokens = tokens, .packs_per_step = 1},
+                                    batching::packed{.tokens = tokens, .packs_per_step = mix > 0 ? 1'000 : 1},
                                     position::contiguous{},
                                     kept,
                                     optim::adamw{.learning_rate = 1e-5},
                                     group};
-  program.model().set_head_chunk_bytes(std::int64_t{1} << 30);
   const epoch_plan plan = program.plan(data, 1, 0);
   const train::need need = program.rehearse(data, plan);
   std::vector<double> times;
@@ -139,13 +205,22 @@ int main(int argc, char** argv) {
   }
   std::ranges::sort(times);
   const double median = times[times.size() / 2];
+  std::int64_t total = 0;
   std::printf("--lengths ");
-  for (std::int64_t i = 0; i < data.size(); ++i)
-    std::printf("%s%lld", i == 0 ? "" : ",", static_cast<long long>(data.length(i)));
-  std::printf("\ndocuments %lld, loss %.4f, step %.1f ms, %.0f tokens/s\n", static_cast<long long>(data.size()), loss,
-              1e3 * median, static_cast<double>(tokens) / median);
-  std::printf("weights %.2f, training %.2f, activations %.2f GiB; %.0f TFLOP/s of products, %.0f of attention\n",
+  for (const micro_batch& batch : plan.steps.front().micro_batches) {
+    if (&batch != &plan.steps.front().micro_batches.front()) std::printf("/");
+    for (const std::int64_t example : batch.examples) {
+      std::printf("%s%lld", example == batch.examples.front() ? "" : ",", static_cast<long long>(data.length(example)));
+      total += data.length(example);
+    }
+  }
+  std::printf("\ndocuments %lld, tokens %lld, loss %.4f, step %.1f ms, %.0f tokens/s\n",
+              static_cast<long long>(data.size()), static_cast<long long>(total), loss, 1e3 * median,
+              static_cast<double>(total) / median);
+  if (plan.steps.front().micro_batches.size() > 1) return 0;  // what follows was counted for the largest pack
+  std::printf("weights %.2f, training %.2f, activations %.2f, on the host %.2f GiB; %.0f TFLOP/s of products, %.0f of attention\n",
               static_cast<double>(need.weight_bytes) / (1 << 30), static_cast<double>(need.training_bytes) / (1 << 30),
-              static_cast<double>(need.activation_bytes) / (1 << 30), need.done.matrix_flops / median * 1e-12,
+              static_cast<double>(need.activation_bytes) / (1 << 30),
+              static_cast<double>(need.parked_bytes) / (1 << 30), need.done.matrix_flops / median * 1e-12,
               need.done.attention_flops / median * 1e-12);
 }

@@ -264,7 +264,7 @@ BOOST_AUTO_TEST_CASE(ranks_train_to_the_weights_of_one_rank) {
   std::vector<std::vector<double>> states[2];
   for (const int ranks : {1, 3})
     dist::threads::run(ranks, [&](dist::threads::communicator& group) {
-      const auto store = small_store<backend>(small_config(), 1, false, dist::any_communicator(group));
+      const auto store = small_store<backend>(small_config(), 1, {}, dist::any_communicator(group));
       auto program = make_program(*store, group);
       heard events;
       auto recorder = events.recorder();
