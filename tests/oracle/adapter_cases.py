@@ -14,6 +14,7 @@ reads an adapter that Lodestone wrote through PEFT, merges it, and compares with
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import shutil
@@ -102,9 +103,9 @@ def make_case(name, case, models, out):
 
 
 def check(base, adapter, merged):
-    model = PeftModel.from_pretrained(load_base(base), adapter, autocast_adapter_dtype=False)
-    expected = model.merge_and_unload().state_dict()
-    ours = load_base(merged).state_dict()
+    load = functools.partial(AutoModelForCausalLM.from_pretrained, dtype=torch.float64)
+    expected = PeftModel.from_pretrained(load(base), adapter, autocast_adapter_dtype=False).merge_and_unload()
+    expected, ours = expected.state_dict(), load(merged).state_dict()
     worst = max(((ours[key] - value).norm() / value.norm()).item() for key, value in expected.items())
     print(f"largest relative difference of a tensor: {worst:.1e}")
     return 0 if worst < 1e-6 else 1
