@@ -55,8 +55,8 @@ struct fitted {
 
 /// Finds the cheapest table with device_bytes and host_bytes within the limits, `count(table)` telling what one takes.
 /// Tensors are given up one by one, the cheapest to have again (a byte) first and the first layers before the last,
-/// whose tensors are wanted when memory is fullest anyway; what is left of the budget takes tensors back. The presets take
-/// part too. Throws config_error when nothing fits, with the bytes that the most frugal table needs.
+/// whose tensors are wanted when memory is fullest anyway; what is left of the budget takes tensors back. The presets
+/// take part too. Throws config_error when nothing fits, with the bytes that the most frugal table needs.
 template <class Count>
 [[nodiscard]] fitted choose(const model_config& config, const pass_size& size, std::int64_t device_bytes,
                             std::int64_t host_bytes, const Count& count) {

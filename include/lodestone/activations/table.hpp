@@ -32,13 +32,14 @@ inline constexpr std::size_t activation_kinds = 9;
 enum class residence : std::uint8_t { device, host, recompute };
 
 /// The activation policy: one value, a residence for each tensor of each layer. Where a backend has memory of its own,
-/// `host` tensors leave it after the layer's forward and come back one layer ahead of its backward, but for those of the
-/// last layer, which are wanted at once; on the host backend `device` and `host` are the same memory. `input` is what everything else is recomputed from and cannot be recomputed itself.
+/// `host` tensors leave it after the layer's forward and come back one layer ahead of its backward, but for those of
+/// the last layer, which are wanted at once; on the host backend `device` and `host` are the same memory. `input` is
+/// what everything else is recomputed from and cannot be recomputed itself.
 struct activation_table {
   using row = std::array<residence, activation_kinds>;
   std::vector<row> layers;
   /// Rows of a tile of the MLP, forward and backward; 0 takes as many as 512 MiB of gate_up hold. Part of the results'
-  /// bits: weight gradients are sums over tiles.
+  /// bits: weight gradients are sums over tiles. A multiple of 128 keeps the rows of every tile aligned.
   std::int64_t mlp_rows = 0;
 
   [[nodiscard]] residence operator()(std::int64_t layer, activation name) const {

@@ -18,8 +18,8 @@ namespace lodestone {
 /// Decides where blocks lie in an address range, without any memory: best fit, neighbours merged when freed.
 ///
 /// The same sequence of calls gives the same offsets, so running a step on this layout alone (counting.hpp) yields the
-/// exact number of bytes that the real step needs, fragmentation included. What happened before does not matter once all
-/// blocks are back: the range ends where its last block does, so every step begins with none.
+/// exact number of bytes that the real step needs, fragmentation included. What happened before does not matter once
+/// all blocks are back: the range ends where its last block does, so every step begins with none.
 class arena_layout {
  public:
   static constexpr std::int64_t alignment = 256;  ///< bytes; what cudaMalloc guarantees and any vector load wants

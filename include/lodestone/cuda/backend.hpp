@@ -84,8 +84,8 @@ class cuda {
                 cudaMemcpyDeviceToHost);
     return away;
   }
-  /// Begins to copy it back; operations may use it after await_copies(). The page-locked memory is free at once: whatever
-  /// is copied there next is behind this copy on the same lane.
+  /// Begins to copy it back; operations may use it after await_copies(). The page-locked memory is free at once:
+  /// whatever is copied there next is behind this copy on the same lane.
   template <class U, std::size_t Rank>
   [[nodiscard]] block<U, Rank, device_memory> fetch(block<U, Rank, pinned_memory> away) {
     if (!away) return {};

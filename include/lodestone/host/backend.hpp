@@ -67,9 +67,9 @@ class host {
   }
   [[nodiscard]] lodestone::arena<host_memory>& memory() { return memory_; }
 
-  /// A tensor that is not needed for a while, where it does not take the backend's memory, and back again. Here both are
-  /// one, so nothing moves. The contract, for backends whose memory is scarce: both begin a copy that runs beside the
-  /// operations; a fetched tensor may be used, and the memory of a parked one is given back, after await_copies().
+  /// A tensor that is not needed for a while, where it does not take the backend's memory, and back again. Here both
+  /// are one, so nothing moves. The contract, for backends whose memory is scarce: both begin a copy that runs beside
+  /// the operations; a fetched tensor may be used, and the memory of a parked one is given back, after await_copies().
   template <class U, std::size_t Rank>
   [[nodiscard]] block<U, Rank, parking_space> park(block<U, Rank, space> tensor) {
     return tensor;

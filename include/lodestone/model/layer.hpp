@@ -49,8 +49,8 @@ class decoder_layers {
 
   [[nodiscard]] const Attention& attention() const { return attention_; }
 
-  /// The output [m, E] of a layer whose input lies in its tape; the tape then holds what the pass keeps. What it does not
-  /// keep goes as soon as the layer has used it.
+  /// The output [m, E] of a layer whose input lies in its tape; the tape then holds what the pass keeps. What it does
+  /// not keep goes as soon as the layer has used it.
   [[nodiscard]] value_block forward(pass& p, std::int64_t layer) {
     layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
     const place where = at(p, layer);

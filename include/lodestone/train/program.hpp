@@ -221,9 +221,9 @@ class program {
   }
 
  private:
-  /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the arena
-  /// depends on all their sizes, so one with fewer tokens can need a little more: every one near the most tokens or
-  /// targets (three quarters of it, 256 of each at most) is a candidate.
+  /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the
+  /// arena depends on all their sizes, so one with fewer tokens can need a little more: those near the most tokens or
+  /// targets (three quarters of it, 32 of each at most) are candidates.
   template <example_store Data>
   [[nodiscard]] static std::vector<const micro_batch*> largest(const Data& data, const epoch_plan& plan) {
     struct sized {
@@ -237,7 +237,7 @@ class program {
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
       std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
-      for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 256); ++i)
+      for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 32); ++i)
         if (4 * (all[i].totals.*size) >= 3 * (all.front().totals.*size) &&
             std::ranges::find(result, all[i].batch) == result.end())
           result.push_back(all[i].batch);
