@@ -1,12 +1,14 @@
 // Where and in which numbers a command computes: the backends and attention policies that this program was built with.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/machine.hpp>
 #include <lodestone/core/thread_pool.hpp>
 #include <lodestone/host/backend.hpp>
 #ifdef LODESTONE_WITH_CUDA
@@ -25,6 +27,10 @@ struct on_host {
   [[nodiscard]] static std::unique_ptr<backend> make(std::shared_ptr<lodestone::thread_pool> pool) {
     return std::make_unique<backend>(std::move(pool));
   }
+  /// Bytes that a run on this machine may take; 0 where the machine has no such device.
+  [[nodiscard]] static std::int64_t free_memory() { return lodestone::available_main_memory(); }
+  /// Bytes of the host that its parked tensors may take.
+  [[nodiscard]] static std::int64_t free_parking() { return 0; }
 };
 
 #ifdef LODESTONE_WITH_CUDA
@@ -36,6 +42,10 @@ struct on_device {
   [[nodiscard]] static std::unique_ptr<backend> make(const std::shared_ptr<lodestone::thread_pool>&) {
     return std::make_unique<backend>();
   }
+  [[nodiscard]] static std::int64_t free_memory() {
+    return lodestone::on_cuda::device_count() > 0 ? backend().available_memory() : 0;
+  }
+  [[nodiscard]] static std::int64_t free_parking() { return lodestone::available_main_memory() / 2; }
 };
 #endif
 

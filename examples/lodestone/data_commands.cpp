@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include <lodestone/activations/table.hpp>
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/batching/report.hpp>
 #include <lodestone/core/error.hpp>
@@ -69,13 +70,50 @@ const lodestone::micro_batch& largest(const lodestone::epoch_plan& plan, std::sp
   return *most;
 }
 
+/// A way to keep activations and what the largest micro-batch takes with it.
+struct kept_activations {
+  std::string name;
+  lodestone::train::need need;
+  double replayed = 0.0;  ///< work that is done again, as a share of the forward pass
+  std::string refused;    ///< why there is no such table
+};
+
+/// Every choice of `activations`, the settings' own first.
 template <class Arithmetic>
-lodestone::train::need needs(const lodestone::model_config& config, const any_store& examples,
-                             const lodestone::micro_batch& batch, const settings& s) {
+std::vector<kept_activations> compare_activations(const lodestone::model_config& config, const any_store& examples,
+                                                  const lodestone::micro_batch& largest, const settings& s) {
   using model = lodestone::llama<typename Arithmetic::backend, typename Arithmetic::attention>;
-  return lodestone::train::count_micro_batch<model>(
-      config, lodestone::batching::assemble(examples, batch, lodestone::position::contiguous{}, 0, 0, 0),
-      make_activations(s).table(config.layers), true, make_trained(s, config));
+  namespace train = lodestone::train;
+  const lodestone::token_batch batch =
+      lodestone::batching::assemble(examples, largest, lodestone::position::contiguous{}, 0, 0, 0);
+  const lodestone::trained_parts trained = make_trained(s, config);
+  const train::need everything = train::count_micro_batch<model>(
+      config, batch, lodestone::activations::keep_all{}.table(config.layers), true, trained);
+  const double forward = train::count_forward<model>(config, batch, trained).flops();
+  std::vector<kept_activations> result;
+  const auto add = [&](const std::string& name, const lodestone::activation_table& table) {
+    const train::need need = train::count_micro_batch<model>(config, batch, table, true, trained);
+    result.push_back({name, need, (need.done.flops() - everything.done.flops()) / std::max(forward, 1.0), {}});
+  };
+  for (const char* name : {"keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload"})
+    add(name, make_activations(s, name).table(config.layers));
+  std::int64_t budget = make_activations(s, "automatic").budget()->device_bytes;
+  if (budget == 0) budget = Arithmetic::free_memory();
+  const std::string name = "automatic in " + format_bytes(static_cast<double>(budget));
+  try {
+    if (budget == 0)
+      throw lodestone::config_error("this machine has no such device", "activations", "give memory_budget");
+    add(name, train::fit_activations<model>(config, batch, budget - everything.weight_bytes - everything.training_bytes,
+                                            Arithmetic::free_parking(), true, trained).table);
+  } catch (const lodestone::config_error& refused) {
+    if (s.activations == "automatic") throw;
+    result.push_back({budget == 0 ? "automatic" : name, {}, 0.0, budget == 0 ? "give memory_budget" : "does not fit"});
+  }
+  const auto own = std::ranges::find_if(
+      result, [&](const kept_activations& kept) { return kept.name.starts_with(s.activations + " in "); });
+  const auto same = std::ranges::find(result, s.activations, &kept_activations::name);
+  std::rotate(result.begin(), own != result.end() ? own : same, (own != result.end() ? own : same) + 1);
+  return result;
 }
 
 std::string row(const std::string& what, const std::string& value) {
@@ -171,8 +209,9 @@ int run_plan(const settings& s) {
   const lodestone::micro_batch& batch = largest(plans.front(), lengths);
   std::int64_t batch_tokens = 0;
   for (const std::int64_t example : batch.examples) batch_tokens += lengths[static_cast<std::size_t>(example)];
-  const lodestone::train::need need = with_arithmetic(
-      s, [&](auto arithmetic) { return needs<decltype(arithmetic)>(config, examples, batch, s); });
+  const std::vector<kept_activations> choices = with_arithmetic(
+      s, [&](auto arithmetic) { return compare_activations<decltype(arithmetic)>(config, examples, batch, s); });
+  const lodestone::train::need& need = choices.front().need;
   const auto bytes = [](std::int64_t value) { return format_bytes(static_cast<double>(value)); };
   out +=
       "memory of one rank on backend " + s.backend + " (" + arithmetic_of(s) + ", activations " + s.activations + ")\n";
@@ -180,6 +219,20 @@ int run_plan(const settings& s) {
   out += row("gradients and optimiser state", bytes(need.training_bytes));
   out += row("activations of " + format_count(batch_tokens) + " tokens", bytes(need.activation_bytes));
   out += row("together", bytes(need.total_bytes()));
+  if (need.parked_bytes > 0) out += row("on the host beside it, page-locked", bytes(need.parked_bytes));
+  out += "what else could be kept, by the largest micro-batch\n";
+  out += "  activations                  on the device      together   on the host  forward repeated\n";
+  for (const kept_activations& kept : choices) {
+    const auto cell = [](const std::string& text, std::size_t width) {
+      return std::string(text.size() < width ? width - text.size() : 1, ' ') + text;
+    };
+    out += "  " + kept.name + std::string(kept.name.size() < 26 ? 26 - kept.name.size() : 1, ' ');
+    if (!kept.refused.empty())
+      out += kept.refused + "\n";
+    else
+      out += cell(bytes(kept.need.activation_bytes), 16) + cell(bytes(kept.need.total_bytes()), 14) +
+             cell(bytes(kept.need.parked_bytes), 14) + cell(format_number(100.0 * kept.replayed, 3) + " %", 18) + "\n";
+  }
   const double epochs = static_cast<double>(s.epochs);
   out += "work of the run\n";
   out += row("epochs", format_count(s.epochs));

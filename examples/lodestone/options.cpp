@@ -520,8 +520,11 @@ void table::fill() {
   whole("evaluate_every", sft, s_.evaluate_every, 0, "steps between evaluations of held_out; 0: before and after");
   whole("position_bucket", sft, s_.position_bucket, 0, "tokens a bucket of the held-out loss by position; 0: none");
   truth("rehearse", sft, s_.rehearse, "run the largest micro-batch once before the first step");
-  choice("activations", trainers, s_.activations, {"keep-all", "keep-attention", "checkpoint"},
-         "what is kept between forward and backward");
+  choice("activations", trainers, s_.activations,
+         {"automatic", "keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload"},
+         "what is kept between forward and backward; automatic: as much as fits, see plan");
+  number("memory_budget", trainers, s_.memory_budget,
+         "GiB that weights, training state and activations may take (activations automatic); 0: what is free");
   choice("backend", plan | model_runners, s_.backend, {"host", "cuda"}, "where the model is computed");
   choice("dtype", plan | model_runners, s_.dtype, {"auto", "bf16", "f32", "f64"},
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
@@ -774,6 +777,7 @@ void check(command what, const settings& s) {
   if (trains && s.lora_rank > 0 && !s.adapter.empty())
     throw config_error("an adapter that is trained further keeps its own rank, alpha and targets", "lora_rank",
                        "remove the lora settings, or adapter");
+  if (trains && !(s.memory_budget >= 0.0)) throw config_error("must be 0 (what is free) or positive", "memory_budget");
   if (what == command::sft) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");

@@ -105,6 +105,7 @@ struct settings {
   std::int64_t position_bucket = 1024;
   bool rehearse = true;
   std::string activations = "checkpoint";
+  double memory_budget = 0.0;  ///< GiB, for activations = automatic
   std::string backend = "host";
   std::string dtype = "auto";
   std::string export_model = "last";

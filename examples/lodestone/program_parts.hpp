@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 
+#include <lodestone/activations/automatic.hpp>
 #include <lodestone/activations/table.hpp>
 #include <lodestone/batching/assemble.hpp>
 #include <lodestone/batching/naive.hpp>
@@ -52,13 +55,19 @@ class any_activations {
   [[nodiscard]] lodestone::activation_table table(std::int64_t layers) const {
     return std::visit([&](const auto& policy) { return policy.table(layers); }, policy_);
   }
+  /// That of `automatic`; none for a table that is fixed.
+  [[nodiscard]] std::optional<lodestone::activations::memory_budget> budget() const {
+    const auto* const fits = std::get_if<lodestone::activations::automatic>(&policy_);
+    return fits == nullptr ? std::nullopt : fits->budget();
+  }
 
  private:
-  std::variant<lodestone::activations::keep_all, lodestone::activations::keep_attention,
-               lodestone::activations::checkpoint>
+  std::variant<lodestone::activations::automatic, lodestone::activations::keep_all,
+               lodestone::activations::keep_attention, lodestone::activations::checkpoint,
+               lodestone::activations::offload_inputs, lodestone::activations::offload>
       policy_;
 };
-static_assert(lodestone::activations::activation_policy<any_activations>);
+static_assert(lodestone::activations::fits_memory<any_activations>);
 
 namespace detail {
 
@@ -105,11 +114,20 @@ template <class Value, std::size_t N>
 /// The element type that a written model has: what the settings say, or that of the model folder.
 [[nodiscard]] lodestone::dtype export_type(const settings& s);
 
-[[nodiscard]] inline any_activations make_activations(const settings& s) {
-  if (s.activations == "keep-all") return lodestone::activations::keep_all{};
-  if (s.activations == "keep-attention") return lodestone::activations::keep_attention{};
-  return lodestone::activations::checkpoint{};
+/// The policy of that name; `automatic` within the settings' budget.
+[[nodiscard]] inline any_activations make_activations(const settings& s, const std::string& name) {
+  namespace activations = lodestone::activations;
+  if (name == "automatic")
+    return activations::automatic{{.device_bytes = static_cast<std::int64_t>(s.memory_budget * 1024 * 1024 * 1024)}};
+  return detail::pick<any_activations>(name,
+                                       {{"keep-all", activations::keep_all{}},
+                                        {"keep-attention", activations::keep_attention{}},
+                                        {"checkpoint", activations::checkpoint{}},
+                                        {"offload-inputs", activations::offload_inputs{}},
+                                        {"offload", activations::offload{}}},
+                                       "activations");
 }
+[[nodiscard]] inline any_activations make_activations(const settings& s) { return make_activations(s, s.activations); }
 
 /// What is trained: everything, or adapters. Those of a folder keep their own settings.
 [[nodiscard]] inline lodestone::trained_parts make_trained(const settings& s, const lodestone::model_config& config) {

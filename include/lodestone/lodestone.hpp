@@ -12,6 +12,7 @@
 #include <lodestone/core/file.hpp>
 #include <lodestone/core/folder.hpp>
 #include <lodestone/core/list.hpp>
+#include <lodestone/core/machine.hpp>
 #include <lodestone/core/random.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
@@ -99,6 +100,8 @@
 #include <lodestone/model/stored_tensors.hpp>
 #include <lodestone/model/tape.hpp>
 
+#include <lodestone/activations/automatic.hpp>
+#include <lodestone/activations/cost.hpp>
 #include <lodestone/activations/table.hpp>
 
 #include <lodestone/optim/adamw.hpp>

@@ -336,6 +336,43 @@ BOOST_AUTO_TEST_CASE(a_store_is_prepared_once_planned_and_inspected) {
   BOOST_TEST(has(from_store.out, "memory of one rank"), from_store.out);
 }
 
+BOOST_AUTO_TEST_CASE(plan_compares_what_could_be_kept) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  const words plan{"plan", "--model", model(), "--data", "train.jsonl", "--tokens", "256"};
+  const auto with = [&](const words& more) {
+    words all = plan;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(folder.path(), all);
+  };
+  const result r = with({});
+  BOOST_TEST(r.status == 0, r.err);
+  for (const char* name : {"keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload", "automatic in"})
+    BOOST_TEST(has(r.out, "  " + std::string(name) + " "), r.out);
+  BOOST_TEST(has(r.out, " 0 %"), r.out);
+  const result chosen = with({"--activations", "automatic", "--memory-budget", "1"});
+  BOOST_TEST(chosen.status == 0, chosen.err);
+  BOOST_TEST(has(chosen.out, "automatic in 1 GiB"), chosen.out);
+  const result small = with({"--activations", "automatic", "--memory-budget", "0.012"});
+  BOOST_TEST(small.status == 2, small.err);
+  BOOST_TEST(has(small.err, "memory_budget"), small.err);
+  BOOST_TEST(with({"--memory-budget", "0.012"}).status == 0);  // another choice does not ask for it
+  check_refused(with({"--memory-budget", "-1"}), {"memory_budget"});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_kept_does_not_change_the_trained_model) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  std::string first;
+  for (const char* name : {"checkpoint", "automatic", "offload"}) {
+    const result r = run(folder.path(), sft_arguments(name, {"--activations", name, "--max-steps", "2"}));
+    BOOST_TEST(r.status == 0, r.err);
+    const std::string trained = read_file(folder / name / "model/model.safetensors");
+    if (first.empty()) first = trained;
+    BOOST_TEST((trained == first), name);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_run_leaves_a_model_and_settings_that_repeat_it) {
   const temporary_folder folder;
   write_documents(folder / "train.jsonl");

@@ -370,6 +370,55 @@ BOOST_AUTO_TEST_CASE(a_program_is_assembled_from_its_parts_and_learns) {
   BOOST_TEST(program.model().backend().memory().peak() <= need.activation_bytes);
 }
 
+BOOST_AUTO_TEST_CASE(automatic_activations_fit_the_budget_and_change_no_bit) {
+  using backend = host<double>;
+  const example_set data(9);
+  const model_config config = small_config();
+  const auto weights_after = [&](const auto& policy, activation_table& table, std::int64_t& peak) {
+    auto weights = small_store<backend>(config);
+    dist::single group;
+    batching::packed packing;
+    packing.tokens = 48;
+    auto program = lodestone::program{llama<backend, blocked_attention>{config, *weights},
+                                      loss::weighted_sft{.per = normalize::sequence},
+                                      packing,
+                                      position::contiguous{},
+                                      policy,
+                                      plain_adamw(),
+                                      group};
+    const epoch_plan plan = program.plan(data, 7, 0);
+    peak = program.rehearse(data, plan).activation_bytes;
+    table = program.activations();
+    static_cast<void>(program.step(data, as_one_step(plan), {1, 1, 7, 0}));
+    BOOST_TEST(program.model().backend().memory().peak() <= peak);
+    BOOST_TEST(program.model().backend().memory().outside() == 0);
+    std::vector<double> all;
+    for (std::int64_t unit = 0; unit < weights->units(); ++unit) {
+      const auto flat = weights->weights(unit).flat();
+      all.insert(all.end(), flat.begin(), flat.end());
+    }
+    return all;
+  };
+  const auto store_bytes = [&] {
+    auto weights = small_store<backend>(config);
+    return weights->weight_bytes() + weights->training_bytes();
+  }();
+  activation_table all, some, least, chosen;
+  std::int64_t most = 0;
+  std::int64_t few = 0;
+  std::int64_t peak = 0;
+  const std::vector<double> expected = weights_after(activations::keep_all{}, all, most);
+  static_cast<void>(weights_after(activations::checkpoint{}, least, few));
+  BOOST_TEST((weights_after(activations::automatic{}, chosen, peak) == expected));
+  BOOST_TEST((chosen == all));  // this machine has more than enough
+  const std::int64_t limit = (most + few) / 2;
+  BOOST_TEST((weights_after(activations::automatic{{.device_bytes = store_bytes + limit}}, some, peak) == expected));
+  BOOST_TEST(peak <= limit);
+  BOOST_TEST((some != all && some != least));
+  BOOST_CHECK_THROW(static_cast<void>(weights_after(activations::automatic{{.device_bytes = store_bytes + few / 2}},
+                                                    some, peak)), config_error);
+}
+
 BOOST_AUTO_TEST_CASE(evaluation_is_the_same_on_any_number_of_ranks) {
   const example_set data(7);
   const model_config config = small_config();

@@ -39,7 +39,7 @@ struct activation_table {
   using row = std::array<residence, activation_kinds>;  ///< a layer's residences, indexed by activation
   std::vector<row> layers;                              ///< [L]
   /// Rows of a tile of the MLP, forward and backward; 0 takes as many as 512 MiB of gate_up hold. Part of the results'
-  /// bits: weight gradients are sums over tiles.
+  /// bits: weight gradients are sums over tiles. A multiple of 128 keeps the rows of every tile aligned.
   std::int64_t mlp_rows = 0;
 
   /// Where tensor `name` of `layer` is; `layer` must be in [0, L), unchecked.

@@ -16,6 +16,7 @@
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/arena.hpp>
 #include <lodestone/core/list.hpp>
+#include <lodestone/core/machine.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/cuda/device.hpp>
 #include <lodestone/cuda/matmul.hpp>
@@ -114,6 +115,15 @@ class cuda {
     parts_.copies.synchronize();
     parking_.reserve(bytes);
   }
+  /// Bytes that the arena may take: its own, and what the device has free less 1 GiB for modules and libraries.
+  [[nodiscard]] std::int64_t available_memory() const {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    on_cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return std::max<std::int64_t>(0, static_cast<std::int64_t>(free) - (std::int64_t{1} << 30)) + memory_.capacity();
+  }
+  /// Bytes that parked tensors may take: half of the host's free memory.
+  [[nodiscard]] std::int64_t available_parking() const { return available_main_memory() / 2 + parking_.capacity(); }
   /// Page-locked memory of parked tensors.
   [[nodiscard]] lodestone::arena<pinned_memory>& parking() { return parking_; }
 

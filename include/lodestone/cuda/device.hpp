@@ -126,7 +126,7 @@ struct pinned_memory {
     if (status == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       throw device_error("the host refused " + std::to_string(bytes >> 20) + " MiB of page-locked memory", "cuda",
-                         "raise `ulimit -l`, give the machine more memory, or offload less (activations offload-inputs)");
+                         "raise `ulimit -l`, give the machine more memory, or offload less (offload-inputs)");
     }
     on_cuda::check(status, "cudaMallocHost of " + std::to_string(bytes) + " bytes");
     return pointer;

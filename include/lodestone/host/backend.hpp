@@ -11,6 +11,7 @@
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/machine.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
 #include <lodestone/host/elementwise.hpp>
@@ -88,6 +89,11 @@ class host {
   void await_copies() {}
   /// Sets memory aside for parked tensors; none must be parked.
   void reserve_parking(std::int64_t) {}
+
+  /// Bytes that blocks may take besides those that live now.
+  [[nodiscard]] std::int64_t available_memory() const { return available_main_memory(); }
+  /// Bytes that parked tensors may take: none, for they would stay where they are.
+  [[nodiscard]] std::int64_t available_parking() const { return 0; }
 
   /// Makes a list on the host readable by operations: here it already is.
   template <class U>

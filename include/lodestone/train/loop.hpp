@@ -99,7 +99,12 @@ class loop {
     at.steps = count_steps();
     epoch_plan plan = program_.plan(data_, options_.seed, 0);
     announce(at, plan, lengths);
-    if (options_.rehearse && at.step < at.steps) program_.rehearse(data_, whole_plan(at.steps));
+    if (at.step < at.steps) {
+      if (options_.rehearse)
+        program_.rehearse(data_, whole_plan(at.steps));
+      else
+        program_.fit_activations(data_, whole_plan(at.steps));
+    }
     if (at.step == 0) evaluate(at);
 
     run_finished finished{.outcome = run_outcome::completed, .steps = at.steps};

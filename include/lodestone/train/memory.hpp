@@ -1,11 +1,16 @@
 // How much memory and work a micro-batch needs, found by running the model on the counting backend.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
+#include <lodestone/activations/automatic.hpp>
+#include <lodestone/activations/cost.hpp>
 #include <lodestone/activations/table.hpp>
+#include <lodestone/attention/slices.hpp>
 #include <lodestone/batching/token_batch.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/llama.hpp>
@@ -54,6 +59,42 @@ template <class Model>
   auto& backend = store.backend();
   return {backend.memory().peak(), backend.parking().peak(), store.weight_bytes(), store.training_bytes(),
           backend.done()};
+}
+
+/// Work of the forward pass alone, the measure for work that is done again.
+template <class Model>
+[[nodiscard]] work count_forward(const model_config& config, const token_batch& batch,
+                                 const trained_parts& trained = {}) {
+  using twin = counting_twin<Model>;
+  typename twin::store store(config, std::make_unique<typename twin::backend>(), parameters::purpose::training, {},
+                             trained);
+  typename twin::model model(config, store);
+  store.backend().reset_work();
+  (void)model.log_probs(batch);
+  return store.backend().done();
+}
+
+/// The table with the least repeated work for this micro-batch whose activations take at most so many bytes on the
+/// device and on the host, by counting. Throws config_error when there is none.
+template <class Model>
+[[nodiscard]] activations::fitted fit_activations(const model_config& config, const token_batch& batch,
+                                                  std::int64_t device_bytes, std::int64_t host_bytes,
+                                                  bool linear_loss = true, const trained_parts& trained = {}) {
+  std::vector<std::int64_t> rows;
+  for (const scored_token& token : batch.scored) rows.push_back(token.row);
+  std::ranges::sort(rows);
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  const activations::pass_size size{
+      .tokens = batch.size(),
+      .last_rows = static_cast<std::int64_t>(rows.size()),
+      .pairs = static_cast<double>(pairs(std::span<const slice>{batch.slices})),
+      .value_bytes = sizeof(typename Model::value_type),
+      .statistic_bytes = sizeof(typename Model::accumulate_type)};
+  return activations::choose(config, size, device_bytes, host_bytes, [&](const activation_table& table) {
+    const need own = count_micro_batch<Model>(config, batch, table, linear_loss, trained);
+    return activations::measured{own.activation_bytes, own.parked_bytes,
+                                 activations::price(own.done.flops(), own.done.bytes, own.done.parked_bytes)};
+  });
 }
 
 }  // namespace lodestone::train

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <lodestone/activations/automatic.hpp>
 #include <lodestone/activations/table.hpp>
 #include <lodestone/batching/assemble.hpp>
 #include <lodestone/batching/assignment.hpp>
@@ -66,6 +68,7 @@ class program {
         group_(&group),
         cost_(training_cost(model_.config())) {
     table_.check(model_.config().layers);
+    if constexpr (activations::fits_memory<Activations>) budget_ = activations.budget();
   }
 
   /// The parts of the program; activations() is the table that the policy made for this model.
@@ -125,10 +128,32 @@ class program {
     return most;
   }
 
+  /// Where the activations are `automatic`: chooses their table for the micro-batches of `plan`, within the budget.
+  /// Bits do not depend on the choice. Throws config_error when nothing fits. rehearse() does this too.
+  template <example_store Data>
+  void fit_activations(const Data& data, const epoch_plan& plan) {
+    const std::vector<const micro_batch*> candidates = largest(data, plan);
+    if (!budget_ || candidates.empty()) return;
+    auto& weights = model_.weights();
+    std::int64_t device_bytes = budget_->device_bytes - weights.weight_bytes() - weights.training_bytes();
+    if (budget_->device_bytes == 0) device_bytes = model_.backend().available_memory() / group_->size();
+    const std::int64_t parking = model_.backend().available_parking() / group_->size();
+    const std::int64_t host_bytes = budget_->host_bytes >= 0 ? std::min(parking, budget_->host_bytes) : parking;
+    const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+    for (std::int64_t limit = device_bytes;;) {
+      table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, loss_.is_linear(),
+                                             weights.trained()).table;
+      const std::int64_t excess = needs(data, plan).activation_bytes - device_bytes;
+      if (excess <= 0) return;
+      limit -= excess;  // another micro-batch needs a little more than the one with the most tokens
+    }
+  }
+
   /// Sizes the arena for the plan and runs its largest micro-batch once, so that running out of memory shows before the
   /// first step. Gradients are discarded; weights do not change.
   template <example_store Data>
   train::need rehearse(const Data& data, const epoch_plan& plan) {
+    fit_activations(data, plan);
     const train::need need = needs(data, plan);
     model_.backend().reserve_parking(need.parked_bytes);
     model_.backend().memory().reserve(need.activation_bytes);
@@ -204,8 +229,8 @@ class program {
 
  private:
   /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the
-  /// arena depends on all their sizes, so one with fewer tokens can need a little more: every one near the most tokens
-  /// or targets (three quarters of it, 256 of each at most) is a candidate.
+  /// arena depends on all their sizes, so one with fewer tokens can need a little more: those near the most tokens or
+  /// targets (three quarters of it, 32 of each at most) are candidates.
   template <example_store Data>
   [[nodiscard]] static std::vector<const micro_batch*> largest(const Data& data, const epoch_plan& plan) {
     struct sized {
@@ -219,7 +244,7 @@ class program {
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
       std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
-      for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 256); ++i)
+      for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 32); ++i)
         if (4 * (all[i].totals.*size) >= 3 * (all.front().totals.*size) &&
             std::ranges::find(result, all[i].batch) == result.end())
           result.push_back(all[i].batch);
@@ -232,6 +257,7 @@ class program {
   Batching batching_;
   Position position_;
   activation_table table_;
+  std::optional<activations::memory_budget> budget_;
   Optimizer optimizer_;
   Communicator* group_;
   lodestone::batching::cost_model cost_;
