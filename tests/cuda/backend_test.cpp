@@ -154,21 +154,38 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(elementwise_operations_equal_those_of_the_host, T,
 BOOST_AUTO_TEST_CASE_TEMPLATE(embedding_and_its_gradient, T, types) {
   cuda<T> gpu;
   host<double> cpu;
-  for (const std::int64_t width : {32, 5}) {
+  struct size {
+    std::int64_t tokens, vocabulary, width, stride;
+  };
+  // Packs, no packs, several ranges of columns a token, one token; rows of the table further apart than their length.
+  for (const size s : {size{300, 50, 32, 32}, size{300, 50, 5, 5}, size{900, 7, 2052, 2052}, size{700, 20, 3001, 3001},
+                       size{1, 50, 64, 64}, size{5000, 400, 64, 72}, size{70'000, 3, 8, 8}}) {
     std::vector<std::int32_t> ids;
     random_stream random(3, random_purpose::user);
-    for (int i = 0; i < 300; ++i) ids.push_back(static_cast<std::int32_t>(random.below(i < 150 ? 3 : 40)));
-    twin<T> table(gpu, 50, width, 1);
-    twin<T> out(gpu, 300, width, 2);
-    const auto uploaded = list(gpu, ids);
+    for (std::int64_t i = 0; i < s.tokens; ++i)  // one token 30% of the stream: its rows are cut into pieces
+      ids.push_back(static_cast<std::int32_t>(random.below(
+          random.below(10) < 3 ? 1 : static_cast<std::uint64_t>(s.vocabulary))));
+    twin<T> table(gpu, s.vocabulary, s.width, 1);
+    twin<T> out(gpu, s.tokens, s.width, 2);
+    const auto uploaded = gpu.upload_tokens(ids, true);
     gpu.embed(uploaded, table.read(), out.view());
     cpu.embed(ids, const_view(table.host.view()), out.host.view());
     BOOST_TEST(difference(gpu, out.view(), out.host.flat()) == 0.0);
-    twin<float> gradient(gpu.lane(), 50, width, 3);
-    gpu.embed_gradient(uploaded, out.read(), gradient.view());
-    cpu.embed_gradient(ids, const_view(out.host.view()), gradient.host.view());
-    BOOST_TEST(difference(gpu, gradient.view(), gradient.host.flat()) < 3e-6);
+    twin<T> above(gpu, s.tokens, s.width, 4);
+    twin<float> gradient(gpu.lane(), s.vocabulary, s.stride, 3);
+    twin<float> again(gpu.lane(), s.vocabulary, s.stride, 3);
+    gpu.embed_gradient(uploaded, above.read(), gradient.view().columns(0, s.width));
+    cpu.embed_gradient(ids, const_view(above.host.view()), gradient.host.view().columns(0, s.width));
+    BOOST_TEST(difference(gpu, gradient.view(), gradient.host.flat()) < 3e-6, s.tokens << " x " << s.width);
+    gpu.embed_gradient(uploaded, above.read(), again.view().columns(0, s.width));
+    BOOST_TEST(std::ranges::equal(gpu.to_host(gradient.view()).flat(), gpu.to_host(again.view()).flat()));  // the bits
   }
+  twin<float> gradient(gpu.lane(), 50, 8, 1);
+  twin<T> above(gpu, 3, 8, 1);
+  const std::vector<std::int32_t> ids{1, 1, 2};
+  BOOST_CHECK_THROW(gpu.embed_gradient(gpu.upload_tokens(ids, false), above.read(), gradient.view()), shape_error);
+  gpu.embed_gradient(gpu.upload_tokens({}, true), above.read().rows(0, 0), gradient.view());
+  BOOST_TEST(difference(gpu, gradient.view(), gradient.host.flat()) == 0.0);
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(rmsnorm_and_its_gradient, T, types) {

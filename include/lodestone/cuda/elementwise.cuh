@@ -1,4 +1,4 @@
-// Kernels without a reduction over features: bias, embedding, SwiGLU, additions, row gathers, fills and copies; and the
+// Kernels without a reduction over features: bias, token embedding, SwiGLU, additions, row gathers, fills and copies; and the
 // column sums that gradients of vectors need.
 #pragma once
 
@@ -52,33 +52,6 @@ struct add_body {
 #pragma unroll
     for (int i = 0; i < N; ++i) values[i] = narrow<T>(widen(values[i]) + widen(added[i]));
     store(at, values);
-  }
-};
-
-/// dtable row of a token += the rows of dout that had it, in stream order. One row of the grid is one token.
-template <class T>
-struct embed_gradient_body {
-  const std::int32_t* tokens;
-  const std::int32_t* order;
-  const std::int32_t* starts;
-  matrix<const T> dout;
-  matrix<float> dtable;
-  template <int N>
-  __device__ void run(std::int64_t group, std::int64_t column) const {
-    const std::int32_t begin = starts[group];
-    const std::int32_t end = starts[group + 1];
-    float* const at = dtable.data() + std::int64_t{tokens[order[begin]]} * dtable.stride() + column;
-    float sums[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) sums[i] = at[i];
-#pragma unroll 4
-    for (std::int32_t k = begin; k < end; ++k) {
-      const auto values = load<N>(dout.data() + std::int64_t{order[k]} * dout.stride() + column);
-#pragma unroll
-      for (int i = 0; i < N; ++i) sums[i] += widen(values[i]);
-    }
-#pragma unroll
-    for (int i = 0; i < N; ++i) at[i] = sums[i];
   }
 };
 
@@ -252,14 +225,6 @@ void embed(cudaStream_t lane, const std::int32_t* tokens, matrix<const T> table,
 }
 
 template <class T>
-void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order,
-                    const std::int32_t* starts, std::int64_t groups, matrix<const T> dout, matrix<float> dtable) {
-  constexpr int N = pack_size<T>;
-  launch_rows<N>(lane, packs_fit<N>(dout.size(1), dout), groups, dout.size(1),
-                 detail::embed_gradient_body<T>{tokens, order, starts, dout, dtable}, "embed_gradient");
-}
-
-template <class T>
 void swiglu(cudaStream_t lane, matrix<const T> gate_up, matrix<T> out) {
   constexpr int N = pack_size<T>;
   launch_rows<N>(lane, packs_fit<N>(out.size(1), gate_up, out), out.size(0), out.size(1),
@@ -321,9 +286,6 @@ void copy(cudaStream_t lane, matrix<const From> source, matrix<To> target) {
   template void lodestone::on_cuda::add_bias(cudaStream_t, matrix<T>, vector<const T>);                             \
   template void lodestone::on_cuda::bias_gradient(cudaStream_t, matrix<const T>, vector<float>, void*);             \
   template void lodestone::on_cuda::embed(cudaStream_t, const std::int32_t*, matrix<const T>, matrix<T>);           \
-  template void lodestone::on_cuda::embed_gradient(cudaStream_t, const std::int32_t*, const std::int32_t*,          \
-                                                   const std::int32_t*, std::int64_t, matrix<const T>,              \
-                                                   matrix<float>);                                                  \
   template void lodestone::on_cuda::swiglu(cudaStream_t, matrix<const T>, matrix<T>);                               \
   template void lodestone::on_cuda::swiglu_gradient(cudaStream_t, matrix<const T>, matrix<const T>, matrix<T>);     \
   template void lodestone::on_cuda::add(cudaStream_t, matrix<const T>, matrix<T>);                                  \
