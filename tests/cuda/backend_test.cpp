@@ -194,9 +194,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(rmsnorm_and_its_gradient, T, types) {
   struct size {
     std::int64_t groups, d;
   };
-  for (const size s : {size{1, 64}, size{1, 1024}, size{1, 2560}, size{1, 6144}, size{1, 777}, size{4, 16},
-                       size{3, 5}}) {
-    const std::int64_t rows = s.d == 1024 ? 1100 : 37;  // several rows a block, and the last block with fewer
+  for (const size s : {size{1, 64}, size{1, 1024}, size{1, 2560}, size{1, 4096}, size{1, 6144}, size{1, 777},
+                       size{4, 16}, size{3, 5}}) {
+    // Several rows a block, and the last block with fewer; a small width has as many blocks as rows.
+    const std::int64_t rows = s.d == 1024 ? 1700 : s.d > 1024 ? 541 : 37;
     const std::int64_t width = s.groups * s.d;
     twin<T> x(gpu, rows, width, 1);
     twin<T> weight(gpu, 1, s.d, 2);

@@ -92,10 +92,10 @@ inline constexpr double tolerance = std::is_same_v<T, float> ? 3e-6 : 6e-3;
 /// The weights of a host store on the device, where they are rounded to T; the host's are rounded alike.
 template <class T>
 [[nodiscard]] std::unique_ptr<lodestone::parameters::replicated<lodestone::cuda<T>>> device_store(
-    lodestone::parameters::replicated<lodestone::host<double>>& host, bool frozen = false) {
+    lodestone::parameters::replicated<lodestone::host<double>>& host) {
   auto store = std::make_unique<lodestone::parameters::replicated<lodestone::cuda<T>>>(
       host.config(), std::make_unique<lodestone::cuda<T>>(), lodestone::parameters::purpose::training,
-      lodestone::dist::any_communicator{}, frozen);
+      lodestone::dist::any_communicator{}, host.trained());
   const auto targets = stored_tensors(*store);
   const auto sources = stored_tensors(host);
   for (std::size_t k = 0; k < targets.size(); ++k) {

@@ -158,15 +158,29 @@ __global__ void __launch_bounds__(128)
   for (int i = 0; i < N; ++i) partial[blockIdx.y * width + column + i] = sums[i];
 }
 
-/// target[column] += the partial sums, chunk by chunk.
+/// target[column] += the partial sums. A block has 32 columns; warp w of 16 adds the w-th sixteenth of the chunks, then
+/// the sixteenths are added in order: one thread a column would wait for its reads one by one.
 template <class A>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(512)
     add_partials(std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
-  const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (column >= width) return;
+  __shared__ A sixteenths[16][32];
+  const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x;
   A sum = 0;
-  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * width + column];
+  if (column < width) {
+    const std::int64_t end = chunks * (threadIdx.y + 1) / 16;
+#pragma unroll 8
+    for (std::int64_t chunk = chunks * threadIdx.y / 16; chunk < end; ++chunk) sum += partial[chunk * width + column];
+  }
+  sixteenths[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= width) return;
+  for (int w = 1; w < 16; ++w) sum += sixteenths[w][threadIdx.x];
   target[column] += sum;
+}
+
+template <class A>
+void join_partials(cudaStream_t lane, std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
+  add_partials<A><<<static_cast<unsigned>((width + 31) / 32), dim3(32, 16), 0, lane>>>(chunks, width, partial, target);
 }
 
 template <class T>
@@ -199,7 +213,7 @@ void add_column_sums(cudaStream_t lane, bool fits, std::int64_t rows, std::int64
                                                                                            body, partial);
   else
     detail::column_partials<1><<<dim3(blocks, used), 128, 0, lane>>>(rows, width, rows_per_chunk, body, partial);
-  detail::add_partials<float><<<blocks, 128, 0, lane>>>(used, width, partial, target);
+  detail::join_partials<float>(lane, used, width, partial, target);
   check_launch(name);
 }
 
