@@ -12,8 +12,17 @@
 #include <boost/test/unit_test.hpp>
 
 #include <lodestone/attention/reference.hpp>
-#include <lodestone/cuda.hpp>
+#include <lodestone/attention/slices.hpp>
+#include <lodestone/core/dtype.hpp>
+#include <lodestone/core/random.hpp>
+#include <lodestone/core/tensor.hpp>
+#include <lodestone/cuda/attention_reference.hpp>
+#include <lodestone/cuda/backend.hpp>
+#include <lodestone/cuda/device.hpp>
+#include <lodestone/cuda/matmul.hpp>
 #include <lodestone/host/backend.hpp>
+#include <lodestone/optim/adamw.hpp>
+#include <lodestone/position/rope_config.hpp>
 
 #include "cuda/gpu.hpp"
 
@@ -176,7 +185,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(embedding_and_its_gradient, T, types) {
     twin<float> again(gpu.lane(), s.vocabulary, s.stride, 3);
     gpu.embed_gradient(uploaded, above.read(), gradient.view().columns(0, s.width));
     cpu.embed_gradient(ids, const_view(above.host.view()), gradient.host.view().columns(0, s.width));
-    BOOST_TEST(difference(gpu, gradient.view(), gradient.host.flat()) < 3e-6, s.tokens << " x " << s.width);
+    BOOST_TEST(difference(gpu, gradient.view(), gradient.host.flat()) < 2e-6, s.tokens << " x " << s.width);
     gpu.embed_gradient(uploaded, above.read(), again.view().columns(0, s.width));
     BOOST_TEST(std::ranges::equal(gpu.to_host(gradient.view()).flat(), gpu.to_host(again.view()).flat()));  // the bits
   }
@@ -371,7 +380,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(attention_over_random_slices, T, types) {
     const auto h = [](auto& t) { return const_view(t.host.view()); };
     gpu.attend(attention_reference{}, shape, slices, q.read(), k.read(), v.read(), o.view(), lse.flat());
     cpu.attend(reference_attention{}, shape, slices, h(q), h(k), h(v), o.host.view(), lse.host_flat());
-    BOOST_TEST(difference(gpu, o.view(), o.host.flat()) < tolerance<T>, "o, round " << round);
+    // In float the dots of up to 300 terms move a weight by 1e-6 of itself.
+    const double bound = std::is_same_v<T, float> ? 3e-6 : tolerance<T>;
+    BOOST_TEST(difference(gpu, o.view(), o.host.flat()) < bound, "o, round " << round);
     BOOST_TEST(difference(gpu, lse.view(), lse.host.flat()) < 3e-6, "lse, round " << round);
     gpu.attend_backward(attention_reference{}, shape, slices, q.read(), k.read(), v.read(), o.read(),
                         const_view(lse.flat()), d_o.read(), dq.view(), dk.view(), dv.view());

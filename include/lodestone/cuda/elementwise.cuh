@@ -1,4 +1,4 @@
-// Kernels without a reduction over features: bias, token embedding, SwiGLU, additions, row gathers, fills and copies; and the
+// Kernels without a reduction over features: bias, embedding, SwiGLU, additions, row gathers, fills and copies; and the
 // column sums that gradients of vectors need.
 #pragma once
 
