@@ -109,15 +109,28 @@ int main() {
     gpu.memory().reserve(std::int64_t{64} << 20);
     report("rope_table, with its lists", 2 * 4 * T * D / 2,
            [&] { gpu.rope_table(config, positions, lengths, c.view(), s.view()); });
-    random_stream random(9, random_purpose::user);
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(T));
-    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(static_cast<double>(V) * std::pow(random.uniform(), 4));
     device<bf16> table = random_matrix<bf16>(gpu, V, E, 10);
     device<float> gradient = random_matrix<float>(gpu, V, E, 11);
-    const auto list = gpu.upload(std::span<const std::int32_t>{ids});
-    report("embed", 2 * 2 * T * E, [&] { gpu.embed(list, const_view(table.view()), y.view()); });
-    report("embed_gradient, with sort", 2 * T * E,
-           [&] { gpu.embed_gradient(list, const_view(y.view()), gradient.view()); });
+    for (const bool skewed : {false, true}) {  // skewed: one token is 30% of the stream
+      random_stream random(9, random_purpose::user);
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(T));
+      for (std::int32_t& id : ids) {
+        const bool is_frequent = random.uniform() < 0.3;
+        const double draw = std::pow(random.uniform(), 4);
+        id = skewed && is_frequent ? 0 : static_cast<std::int32_t>(static_cast<double>(V) * draw);
+      }
+      std::vector<std::int32_t> sorted = ids;
+      std::ranges::sort(sorted);
+      const auto distinct = static_cast<std::int64_t>(std::ranges::unique(sorted).begin() - sorted.begin());
+      const auto list = gpu.upload_tokens(ids, true);
+      if (!skewed) report("embed", 2 * 2 * T * E, [&] { gpu.embed(list, const_view(table.view()), y.view()); });
+      report(skewed ? "embed_gradient, 30% one token" : "embed_gradient", 2 * T * E + 2 * 4 * distinct * E,
+             [&] { gpu.embed_gradient(list, const_view(y.view()), gradient.view()); });
+      const double begin = seconds();
+      for (int i = 0; i < 20; ++i) (void)token_groups::of(ids);
+      std::printf("%-28s %10.1f   on the host, once a micro-batch, while the device is busy\n", "  grouping the tokens",
+                  (seconds() - begin) / 20 * 1e6);
+    }
   }
   {
     device<bf16> gate_up = random_matrix<bf16>(gpu, T, 2 * F, 1), out = random_matrix<bf16>(gpu, T, F, 2);

@@ -16,6 +16,7 @@
 #include <lodestone/core/random.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
+#include <lodestone/core/token_groups.hpp>
 
 #include <lodestone/text/added_tokens.hpp>
 #include <lodestone/text/bpe.hpp>

@@ -10,7 +10,9 @@
 
 #include <lodestone/activations/table.hpp>
 #include <lodestone/attention/reference.hpp>
-#include <lodestone/cuda.hpp>
+#include <lodestone/cuda/attention_reference.hpp>
+#include <lodestone/cuda/backend.hpp>
+#include <lodestone/cuda/flash_policy.hpp>
 #include <lodestone/host/backend.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/train/memory.hpp>

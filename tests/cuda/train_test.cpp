@@ -14,7 +14,9 @@
 #include <lodestone/checkpoint/training_state.hpp>
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/file.hpp>
-#include <lodestone/cuda.hpp>
+#include <lodestone/cuda/attention_reference.hpp>
+#include <lodestone/cuda/backend.hpp>
+#include <lodestone/cuda/flash_policy.hpp>
 #include <lodestone/data/memory_store.hpp>
 #include <lodestone/dist/single.hpp>
 #include <lodestone/host/backend.hpp>

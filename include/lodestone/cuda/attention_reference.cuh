@@ -20,6 +20,32 @@ template <class T>
   return sum;
 }
 
+/// The query row and head that a warp works on.
+struct warp_query {
+  std::int64_t index;  ///< row H + head; -1 for a warp past the last
+  std::int64_t row;
+  std::int64_t head;
+  std::int64_t kv_at;  ///< first column of the head's keys and values
+  float* query;        ///< [D] widened, in shared memory
+};
+
+/// Finds it and begins to copy the query to the first of the `rows` rows of D floats that each warp has in `shared`;
+/// __syncwarp() comes before it is read.
+template <class T>
+[[nodiscard]] __device__ __forceinline__ warp_query query_of_warp(const attention_operands<T>& in, float* shared,
+                                                                  int rows) {
+  const int size = static_cast<int>(in.shape.head_dim);
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const std::int64_t index = std::int64_t{blockIdx.x} * attention_warps + warp;
+  if (index >= in.q.size(0) * in.shape.heads) return {-1, 0, 0, 0, nullptr};
+  const std::int64_t row = index / in.shape.heads;
+  const std::int64_t head = index % in.shape.heads;
+  float* const query = shared + warp * rows * size;
+  for (int d = static_cast<int>(threadIdx.x % 32); d < size; d += 32)
+    query[d] = widen(in.q.data()[row * in.q.stride() + head * size + d]);
+  return {index, row, head, head / in.shape.group() * size, query};
+}
+
 /// R = ceil(D / 32) elements of the output a lane.
 template <class T, int R>
 __global__ void __launch_bounds__(32 * attention_warps) attention_forward_kernel(attention_operands<T> in, matrix<T> o,
@@ -27,13 +53,8 @@ __global__ void __launch_bounds__(32 * attention_warps) attention_forward_kernel
   extern __shared__ float shared[];
   const int size = static_cast<int>(in.shape.head_dim);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const std::int64_t index = std::int64_t{blockIdx.x} * attention_warps + threadIdx.x / 32;
-  if (index >= in.q.size(0) * in.shape.heads) return;
-  const std::int64_t row = index / in.shape.heads;
-  const std::int64_t head = index % in.shape.heads;
-  const std::int64_t kv_at = head / in.shape.group() * size;
-  float* const query = shared + threadIdx.x / 32 * size;
-  for (int d = lane; d < size; d += 32) query[d] = widen(in.q.data()[row * in.q.stride() + head * size + d]);
+  const auto [index, row, head, kv_at, query] = query_of_warp(in, shared, 1);
+  if (index < 0) return;
   __syncwarp();
 
   float maximum = -INFINITY;
@@ -92,17 +113,10 @@ __global__ void __launch_bounds__(32 * attention_warps) attention_dq_kernel(atte
   extern __shared__ float shared[];
   const int size = static_cast<int>(in.shape.head_dim);
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const std::int64_t index = std::int64_t{blockIdx.x} * attention_warps + threadIdx.x / 32;
-  if (index >= in.q.size(0) * in.shape.heads) return;
-  const std::int64_t row = index / in.shape.heads;
-  const std::int64_t head = index % in.shape.heads;
-  const std::int64_t kv_at = head / in.shape.group() * size;
-  float* const query = shared + threadIdx.x / 32 * 2 * size;
+  const auto [index, row, head, kv_at, query] = query_of_warp(in, shared, 2);
+  if (index < 0) return;
   float* const above = query + size;
-  for (int d = lane; d < size; d += 32) {
-    query[d] = widen(in.q.data()[row * in.q.stride() + head * size + d]);
-    above[d] = widen(in.d_o.data()[row * in.d_o.stride() + head * size + d]);
-  }
+  for (int d = lane; d < size; d += 32) above[d] = widen(in.d_o.data()[row * in.d_o.stride() + head * size + d]);
   __syncwarp();
   const float total = in.lse[index];
   const float centre = in.delta[index];

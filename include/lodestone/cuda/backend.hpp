@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -18,6 +17,7 @@
 #include <lodestone/core/list.hpp>
 #include <lodestone/core/machine.hpp>
 #include <lodestone/core/tensor.hpp>
+#include <lodestone/core/token_groups.hpp>
 #include <lodestone/cuda/device.hpp>
 #include <lodestone/cuda/matmul.hpp>
 #include <lodestone/cuda/operations.hpp>
@@ -54,6 +54,7 @@ class cuda {
   using vector = tensor_view<U, 1, device_memory>;
   using tokens = backend_list<std::int32_t, device_memory>;
   using indices = backend_list<std::int64_t, device_memory>;
+  using stream_tokens = token_list<device_memory>;
   ///@}
 
   /// The GPU number `device`. Throws device_error when there is none.
@@ -134,6 +135,21 @@ class cuda {
         memory_.template allocate<U>(extents<1>{{static_cast<std::int64_t>(values.size())}}),
         std::vector<U>(values.begin(), values.end())};
     from_host(values, list.device.view());
+    return list;
+  }
+
+  /// The tokens of a stream; with `for_gradient` also their groups, as embed_gradient() needs them. The host groups them
+  /// before the first copy waits for the lane, so that it does so while the device is busy with what was asked before.
+  [[nodiscard]] stream_tokens upload_tokens(std::span<const std::int32_t> ids, bool for_gradient) {
+    token_groups groups = for_gradient ? token_groups::of(ids) : token_groups{};
+    stream_tokens list{upload(ids), {}, {}, std::move(groups)};
+    if (!for_gradient) return list;
+    const extents<1> shape{{list.size()}};
+    list.pieces = memory_.template allocate<token_piece>(shape);
+    list.order = memory_.template allocate<std::int32_t>(shape);
+    const auto pieces = static_cast<std::int64_t>(list.groups.pieces.size());
+    from_host(std::span<const token_piece>{list.groups.pieces}, list.pieces.view().rows(0, pieces));
+    from_host(std::span<const std::int32_t>{list.groups.order}, list.order.view());
     return list;
   }
 
@@ -244,26 +260,17 @@ class cuda {
     check_tokens(ids, table.size(0), "embed");
     on_cuda::embed<T>(lane(), ids.data(), table, out);
   }
-  void embed_gradient(const tokens& ids, matrix<const T> dout, matrix<float> dtable) {
+  void embed_gradient(const stream_tokens& ids, matrix<const T> dout, matrix<float> dtable) {
     require(dout.size(0) == ids.size() && dout.size(1) == dtable.size(1), "embed_gradient",
             "tokens[T], dout[T,E], dtable[V,E]", dout, dtable);
     check_tokens(ids, dtable.size(0), "embed_gradient");
-    if (ids.size() == 0) return;
-    // Rows of one token side by side, in stream order: [order | starts], whose size depends on T alone.
-    std::vector<std::int32_t> lists(static_cast<std::size_t>(2 * ids.size() + 1));
-    const auto order = lists.begin();
-    const auto starts = order + ids.size();
-    std::iota(order, starts, 0);
-    std::ranges::stable_sort(order, starts, {},
-                             [&](std::int32_t row) { return ids.values[static_cast<std::size_t>(row)]; });
-    const auto token = [&](std::int64_t k) { return ids.values[static_cast<std::size_t>(order[k])]; };
-    std::int64_t groups = 0;
-    for (std::int64_t k = 0; k < ids.size(); ++k)
-      if (k == 0 || token(k) != token(k - 1)) starts[groups++] = static_cast<std::int32_t>(k);
-    starts[groups] = static_cast<std::int32_t>(ids.size());
-    const auto on_device = upload(std::span<const std::int32_t>{lists});
-    on_cuda::embed_gradient<T>(lane(), ids.data(), on_device.data(), on_device.data() + ids.size(), groups, dout,
-                               dtable);
+    const token_groups& groups = ids.groups;
+    if (static_cast<std::int64_t>(groups.order.size()) != ids.size())
+      throw shape_error("the tokens were uploaded without their groups", "embed_gradient",
+                        "pass for_gradient = true to upload_tokens");
+    const vector<const token_piece> pieces = ids.pieces.view();
+    on_cuda::embed_gradient<T>(lane(), pieces.rows(0, static_cast<std::int64_t>(groups.pieces.size())), groups.joins,
+                               groups.partials, ids.order.view().data(), dout, dtable, parts_.scratch.data());
   }
 
   void rmsnorm(matrix<const T> x, vector<const T> weight, float epsilon, matrix<T> y, vector<float> rstd) {

@@ -55,33 +55,6 @@ struct add_body {
   }
 };
 
-/// dtable row of a token += the rows of dout that had it, in stream order. One row of the grid is one token.
-template <class T>
-struct embed_gradient_body {
-  const std::int32_t* tokens;
-  const std::int32_t* order;
-  const std::int32_t* starts;
-  matrix<const T> dout;
-  matrix<float> dtable;
-  template <int N>
-  __device__ void run(std::int64_t group, std::int64_t column) const {
-    const std::int32_t begin = starts[group];
-    const std::int32_t end = starts[group + 1];
-    float* const at = dtable.data() + std::int64_t{tokens[order[begin]]} * dtable.stride() + column;
-    float sums[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) sums[i] = at[i];
-#pragma unroll 4
-    for (std::int32_t k = begin; k < end; ++k) {
-      const auto values = load<N>(dout.data() + std::int64_t{order[k]} * dout.stride() + column);
-#pragma unroll
-      for (int i = 0; i < N; ++i) sums[i] += widen(values[i]);
-    }
-#pragma unroll
-    for (int i = 0; i < N; ++i) at[i] = sums[i];
-  }
-};
-
 template <class T>
 struct swiglu_body {
   matrix<const T> gate_up;
@@ -185,15 +158,29 @@ __global__ void __launch_bounds__(128)
   for (int i = 0; i < N; ++i) partial[blockIdx.y * width + column + i] = sums[i];
 }
 
-/// target[column] += the partial sums, chunk by chunk.
+/// target[column] += the partial sums. A block has 32 columns; warp w of 16 adds the w-th sixteenth of the chunks, then
+/// the sixteenths are added in order: one thread a column would wait for its reads one by one.
 template <class A>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(512)
     add_partials(std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
-  const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (column >= width) return;
+  __shared__ A sixteenths[16][32];
+  const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x;
   A sum = 0;
-  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * width + column];
+  if (column < width) {
+    const std::int64_t end = chunks * (threadIdx.y + 1) / 16;
+#pragma unroll 8
+    for (std::int64_t chunk = chunks * threadIdx.y / 16; chunk < end; ++chunk) sum += partial[chunk * width + column];
+  }
+  sixteenths[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= width) return;
+  for (int w = 1; w < 16; ++w) sum += sixteenths[w][threadIdx.x];
   target[column] += sum;
+}
+
+template <class A>
+void join_partials(cudaStream_t lane, std::int64_t chunks, std::int64_t width, const A* partial, A* target) {
+  add_partials<A><<<static_cast<unsigned>((width + 31) / 32), dim3(32, 16), 0, lane>>>(chunks, width, partial, target);
 }
 
 template <class T>
@@ -226,7 +213,7 @@ void add_column_sums(cudaStream_t lane, bool fits, std::int64_t rows, std::int64
                                                                                            body, partial);
   else
     detail::column_partials<1><<<dim3(blocks, used), 128, 0, lane>>>(rows, width, rows_per_chunk, body, partial);
-  detail::add_partials<float><<<blocks, 128, 0, lane>>>(used, width, partial, target);
+  detail::join_partials<float>(lane, used, width, partial, target);
   check_launch(name);
 }
 
@@ -249,14 +236,6 @@ void embed(cudaStream_t lane, const std::int32_t* tokens, matrix<const T> table,
   constexpr int N = pack_size<T>;
   launch_rows<N>(lane, packs_fit<N>(out.size(1), table, out), out.size(0), out.size(1),
                  detail::gather_body<T, std::int32_t>{table, tokens, out}, "embed");
-}
-
-template <class T>
-void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order,
-                    const std::int32_t* starts, std::int64_t groups, matrix<const T> dout, matrix<float> dtable) {
-  constexpr int N = pack_size<T>;
-  launch_rows<N>(lane, packs_fit<N>(dout.size(1), dout), groups, dout.size(1),
-                 detail::embed_gradient_body<T>{tokens, order, starts, dout, dtable}, "embed_gradient");
 }
 
 template <class T>
@@ -321,9 +300,6 @@ void copy(cudaStream_t lane, matrix<const From> source, matrix<To> target) {
   template void lodestone::on_cuda::add_bias(cudaStream_t, matrix<T>, vector<const T>);                             \
   template void lodestone::on_cuda::bias_gradient(cudaStream_t, matrix<const T>, vector<float>, void*);             \
   template void lodestone::on_cuda::embed(cudaStream_t, const std::int32_t*, matrix<const T>, matrix<T>);           \
-  template void lodestone::on_cuda::embed_gradient(cudaStream_t, const std::int32_t*, const std::int32_t*,          \
-                                                   const std::int32_t*, std::int64_t, matrix<const T>,              \
-                                                   matrix<float>);                                                  \
   template void lodestone::on_cuda::swiglu(cudaStream_t, matrix<const T>, matrix<T>);                               \
   template void lodestone::on_cuda::swiglu_gradient(cudaStream_t, matrix<const T>, matrix<const T>, matrix<T>);     \
   template void lodestone::on_cuda::add(cudaStream_t, matrix<const T>, matrix<T>);                                  \

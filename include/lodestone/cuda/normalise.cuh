@@ -1,12 +1,16 @@
 // RMSNorm over rows or over the heads of a row, forward and backward.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include <lodestone/cuda/operations.hpp>
 
 #include <lodestone/cuda/access.cuh>
 #include <lodestone/cuda/elementwise.cuh>
+#include <lodestone/cuda/mma.cuh>
 
 namespace lodestone::on_cuda {
 
@@ -80,56 +84,99 @@ __global__ void __launch_bounds__(256) rmsnorm_dx_kernel(std::int64_t count, std
   }
 }
 
-/// Both gradients of groups as wide as a row, of at most 256 N P elements: a block walks rows_per_block rows, reads
-/// each once, and keeps the sums of dy n for its columns in registers until it writes partial[block][size].
-template <int N, int P, class T>
-__global__ void __launch_bounds__(256) rmsnorm_gradient_kernel(std::int64_t rows, std::int64_t rows_per_block,
-                                                               std::int64_t size, matrix<const T> x, const T* weight,
-                                                               const float* rstd, matrix<const T> dy, matrix<T> dx,
-                                                               bool adds, float* partial) {
-  const auto column = [&](int p) { return static_cast<std::int64_t>(p * 256 + static_cast<int>(threadIdx.x)) * N; };
+/// Shared memory of the kernel below: two rows of x, dy and, where it adds, dx.
+template <class T>
+[[nodiscard]] constexpr std::size_t rmsnorm_gradient_shared(std::int64_t size, bool adds) {
+  return 2 * (adds ? 3 : 2) * sizeof(T) * static_cast<std::size_t>(size);
+}
+
+/// Both gradients of groups as wide as a row, of at most 256 N P elements in packs of 16 bytes: a block walks
+/// rows_per_block rows, reads each once, and keeps the sums of dy n for its columns in registers until it writes
+/// partial[block][size]. The next row is on its way to shared memory while this one is worked on; every thread copies
+/// what it reads itself, so it waits for its own copies alone. 4 / P blocks of a multiprocessor then have 48 KiB under
+/// way, which covers the latency of the memory.
+template <int N, int P, bool Adds, class T>
+__global__ void __launch_bounds__(256, 4 / P)
+    rmsnorm_gradient_kernel(std::int64_t rows, std::int64_t rows_per_block, int size, matrix<const T> x,
+                            const T* weight, const float* rstd, matrix<const T> dy, matrix<T> dx, float* partial) {
+  extern __shared__ uint4 rmsnorm_gradient_rows[];  // [2][x, dy, dx][size / N]
+  __shared__ float dots[2][8];                      // in turn: a warp may be a row ahead of another that still reads
+  constexpr int tensors = Adds ? 3 : 2;
+  const int packs = size / N;
+  const int own = static_cast<int>(threadIdx.x);  // packs own + 256 p
+  const std::int64_t begin = blockIdx.x * rows_per_block;
+  const int count = static_cast<int>(begin + rows_per_block < rows ? rows_per_block : rows - begin);
+  const auto at = [&](int row, int tensor, int p) {
+    return rmsnorm_gradient_rows + ((row & 1) * tensors + tensor) * packs + own + 256 * p;
+  };
+  const auto fetch = [&](int row) {
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+      if (own + 256 * p >= packs) continue;
+      const int column = (own + 256 * p) * N;
+      const auto copy = [&](int tensor, const T* from) {
+        ptx::copy_async_16(ptx::shared_address(at(row, tensor, p)), from + column, true);
+      };
+      copy(0, x.data() + (begin + row) * x.stride());
+      copy(1, dy.data() + (begin + row) * dy.stride());
+      if constexpr (Adds) copy(2, dx.data() + (begin + row) * dx.stride());
+    }
+  };
+  const auto read = [&](int row, int tensor, int p) {
+    return load<N>(reinterpret_cast<const T*>(at(row, tensor, p)));
+  };
+
   pack<T, N> factors[P];
   float sums[P][N] = {};
 #pragma unroll
   for (int p = 0; p < P; ++p)
-    if (column(p) < size) factors[p] = load<N>(weight + column(p));
-  const std::int64_t begin = blockIdx.x * rows_per_block;
-  const std::int64_t end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
-  for (std::int64_t row = begin; row < end; ++row) {
-    pack<T, N> values[P];
-    pack<T, N> d[P];
-    pack<T, N> before[P];
+    if (own + 256 * p < packs) factors[p] = load<N>(weight + (own + 256 * p) * N);
+  fetch(0);
+  ptx::commit_copies();
+  for (int row = 0; row < count; ++row) {
+    if (row + 1 < count) fetch(row + 1);  // dx may be dy: every row is read before it is written
+    ptx::commit_copies();
+    const float inverse = rstd[begin + row];
+    ptx::wait_for_copies<1>();
     float dot = 0.0F;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      if (column(p) >= size) continue;
-      values[p] = load<N>(x.data() + row * x.stride() + column(p));
-      d[p] = load<N>(dy.data() + row * dy.stride() + column(p));
-      if (adds) before[p] = load<N>(dx.data() + row * dx.stride() + column(p));
+      if (own + 256 * p >= packs) continue;
+      const auto values = read(row, 0, p);
+      const auto d = read(row, 1, p);
 #pragma unroll
-      for (int k = 0; k < N; ++k) dot += widen(d[p][k]) * widen(factors[p][k]) * widen(values[p][k]);
+      for (int k = 0; k < N; ++k) dot += widen(d[k]) * widen(factors[p][k]) * widen(values[k]);
     }
-    const float inverse = rstd[row];
-    const float pull = block_sum<256>(dot) * inverse * inverse / static_cast<float>(size);
+    dot = warp_sum(dot);
+    if (own % 32 == 0) dots[row & 1][own / 32] = dot;
+    __syncthreads();
+    dot = 0.0F;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) dot += dots[row & 1][i];
+    const float pull = dot * inverse * inverse / static_cast<float>(size);
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      if (column(p) >= size) continue;
+      if (own + 256 * p >= packs) continue;
+      const auto values = read(row, 0, p);
+      const auto d = read(row, 1, p);
       pack<T, N> result;
+      if constexpr (Adds) result = read(row, 2, p);
 #pragma unroll
       for (int k = 0; k < N; ++k) {
-        const float grad = widen(d[p][k]);
-        const float own = inverse * (grad * widen(factors[p][k]) - widen(values[p][k]) * pull);
-        result[k] = narrow<T>(adds ? widen(before[p][k]) + own : own);
-        sums[p][k] += grad * widen(values[p][k]) * inverse;
+        const float grad = widen(d[k]);
+        const float pulled = inverse * (grad * widen(factors[p][k]) - widen(values[k]) * pull);
+        result[k] = narrow<T>(Adds ? widen(result[k]) + pulled : pulled);
+        sums[p][k] += grad * widen(values[k]) * inverse;
       }
-      store(dx.data() + row * dx.stride() + column(p), result);
+      store(dx.data() + (begin + row) * dx.stride() + (own + 256 * p) * N, result);
     }
   }
 #pragma unroll
   for (int p = 0; p < P; ++p)
-    if (column(p) < size)
+    if (own + 256 * p < packs)
 #pragma unroll
-      for (int k = 0; k < N; ++k) partial[blockIdx.x * size + column(p) + k] = sums[p][k];
+      for (int k = 0; k < N; ++k)
+        partial[blockIdx.x * std::int64_t{size} + (own + 256 * p) * N + k] = sums[p][k];
 }
 
 /// dy n of one element; `row` counts groups.
@@ -202,9 +249,20 @@ void rmsnorm_gradient(cudaStream_t lane, matrix<const T> x, vector<const T> weig
     const std::int64_t rows_per_block = (count + most - 1) / most;
     const auto blocks = static_cast<unsigned>((count + rows_per_block - 1) / rows_per_block);
     auto* const partial = static_cast<float*>(scratch);
+    const auto launch_adding = [&](auto packs, auto adding) {
+      const auto kernel = detail::rmsnorm_gradient_kernel<wide, decltype(packs)::value, decltype(adding)::value, T>;
+      const std::size_t shared = detail::rmsnorm_gradient_shared<T>(size, adds);
+      if (shared > (std::size_t{32} << 10))  // with the static part, 48 KiB is all that goes unasked
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+              "rmsnorm_gradient");
+      kernel<<<blocks, 256, shared, lane>>>(count, rows_per_block, static_cast<int>(size), x, weight.data(),
+                                            rstd.data(), dy, dx, partial);
+    };
     const auto launch = [&](auto packs) {
-      detail::rmsnorm_gradient_kernel<wide, decltype(packs)::value, T><<<blocks, 256, 0, lane>>>(
-          count, rows_per_block, size, x, weight.data(), rstd.data(), dy, dx, adds, partial);
+      if (adds)
+        launch_adding(packs, std::true_type{});
+      else
+        launch_adding(packs, std::false_type{});
     };
     if (size <= 256 * wide)
       launch(std::integral_constant<int, 1>{});
@@ -212,8 +270,7 @@ void rmsnorm_gradient(cudaStream_t lane, matrix<const T> x, vector<const T> weig
       launch(std::integral_constant<int, 2>{});
     else
       launch(std::integral_constant<int, 4>{});
-    detail::add_partials<float>
-        <<<static_cast<unsigned>((size + 127) / 128), 128, 0, lane>>>(blocks, size, partial, dweight.data());
+    detail::join_partials<float>(lane, blocks, size, partial, dweight.data());
     check_launch("rmsnorm_gradient");
     return;
   }

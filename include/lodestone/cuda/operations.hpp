@@ -14,6 +14,7 @@
 
 #include <lodestone/core/dtype.hpp>
 #include <lodestone/core/tensor.hpp>
+#include <lodestone/core/token_groups.hpp>
 #include <lodestone/cuda/device.hpp>
 
 namespace lodestone::on_cuda {
@@ -33,11 +34,6 @@ template <class T>
 void bias_gradient(cudaStream_t lane, matrix<const T> dy, vector<float> db, void* scratch);
 template <class T>
 void embed(cudaStream_t lane, const std::int32_t* tokens, matrix<const T> table, matrix<T> out);
-/// `order` [T] lists the rows of dout by token, rows of one token in stream order; group g of `groups` holds
-/// order[starts[g]] .. order[starts[g + 1] - 1].
-template <class T>
-void embed_gradient(cudaStream_t lane, const std::int32_t* tokens, const std::int32_t* order,
-                    const std::int32_t* starts, std::int64_t groups, matrix<const T> dout, matrix<float> dtable);
 template <class T>
 void swiglu(cudaStream_t lane, matrix<const T> gate_up, matrix<T> out);
 template <class T>
@@ -54,6 +50,12 @@ template <class T>
 void scale(cudaStream_t lane, matrix<T> view, float factor);
 template <class From, class To>
 void copy(cudaStream_t lane, matrix<const From> source, matrix<To> target);
+
+// embedding.cuh
+/// The pieces of token_groups: sums of rows, then `joins` sums of their `partials` partial sums.
+template <class T>
+void embed_gradient(cudaStream_t lane, vector<const token_piece> pieces, std::int64_t joins, std::int64_t partials,
+                    const std::int32_t* order, matrix<const T> dout, matrix<float> dtable, void* scratch);
 
 // normalise.cuh
 template <class T>

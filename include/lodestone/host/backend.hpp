@@ -100,6 +100,11 @@ class host {
   [[nodiscard]] std::span<const U> upload(std::span<const U> values) const {
     return values;
   }
+  /// The same for the tokens of a stream; with `for_gradient` also for embed_gradient(), which other backends prepare.
+  [[nodiscard]] tokens upload_tokens(tokens ids, bool for_gradient) const {
+    (void)for_gradient;
+    return ids;
+  }
 
   /// The elements of a view where the host can read them: here they already are.
   template <class U, std::size_t Rank>

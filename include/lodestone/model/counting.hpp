@@ -13,6 +13,7 @@
 #include <lodestone/core/arena.hpp>
 #include <lodestone/core/list.hpp>
 #include <lodestone/core/tensor.hpp>
+#include <lodestone/core/token_groups.hpp>
 #include <lodestone/optim/adamw.hpp>
 #include <lodestone/position/rope.hpp>
 
@@ -58,6 +59,7 @@ class count {
   using list = std::conditional_t<is_on_host, std::span<const U>, backend_list<U, no_memory>>;
   using tokens = list<std::int32_t>;
   using indices = list<std::int64_t>;
+  using stream_tokens = std::conditional_t<is_on_host, tokens, token_list<no_memory>>;
   ///@}
 
   count() = default;
@@ -114,6 +116,20 @@ class count {
           std::vector<U>(values.begin(), values.end())};
   }
 
+  /// The same for the tokens of a stream; room for their groups depends on their number alone.
+  [[nodiscard]] stream_tokens upload_tokens(std::span<const std::int32_t> ids, bool for_gradient) {
+    if constexpr (is_on_host) {
+      (void)for_gradient;
+      return ids;
+    } else {
+      stream_tokens list{upload(ids), {}, {}, {}};
+      const extents<1> shape{{list.size()}};
+      if (for_gradient) list.pieces = allocate<token_piece>(shape);
+      if (for_gradient) list.order = allocate<std::int32_t>(shape);
+      return list;
+    }
+  }
+
   /// Matrix products: 2 M N C operations with the inner size C; the output is read only where beta is not 0.
   ///@{
   template <class Y>
@@ -133,10 +149,7 @@ class count {
   void add_bias(matrix<T> y, vector<const T>) { touch(y, 2); }
   void bias_gradient(matrix<const T> dy, vector<A>) { touch(dy, 1); }
   void embed(const tokens&, matrix<const T>, matrix<T> out) { touch(out, 2); }
-  void embed_gradient(const tokens& ids, matrix<const T> dout, matrix<A>) {
-    if constexpr (!is_on_host) take<std::int32_t>(2 * ids.size() + 1);
-    touch(dout, 3);
-  }
+  void embed_gradient(const stream_tokens&, matrix<const T> dout, matrix<A>) { touch(dout, 3); }
   void rmsnorm(matrix<const T> x, vector<const T>, A, matrix<T>, vector<A>) { touch(x, 2); }
   void rmsnorm_gradient(matrix<const T> x, vector<const T>, vector<const A>, matrix<const T>, matrix<T>, vector<A>,
                         T beta) {

@@ -187,7 +187,8 @@ class llama {
     p.cache = cache;
     p.activations = table;
     p.mlp_rows = table != nullptr ? table->mlp_rows : 0;
-    p.tokens = b.upload(std::span<const std::int32_t>{batch.tokens});
+    p.tokens = b.upload_tokens(std::span<const std::int32_t>{batch.tokens},
+                               table != nullptr && weights_->layout(0)[parameter::embedding].is_trained);
     for (const std::int32_t token : batch.tokens)
       if (token < 0 || token >= config_.vocabulary)
         throw data_error("token " + std::to_string(token) + " is outside the model's vocabulary of " +

@@ -17,6 +17,9 @@ namespace lodestone {
 /// What a backend makes of a list on the host so that its operations can read it.
 template <class Backend, class T>
 using uploaded = decltype(std::declval<Backend&>().upload(std::span<const T>{}));
+/// What it makes of the tokens of a stream.
+template <class Backend>
+using uploaded_tokens = decltype(std::declval<Backend&>().upload_tokens(std::span<const std::int32_t>{}, true));
 
 /// The tensors of one layer, present or not. T rows; a layer that computes only chosen rows ("gathered": the last one)
 /// has m of them in everything that follows the keys and values.
@@ -164,9 +167,9 @@ struct forward_pass {
 
   std::int64_t T = 0;  ///< tokens of the batch
   std::int64_t m = 0;  ///< rows of the last layer's output
-  uploaded<Backend, std::int32_t> tokens;  ///< [T]
-  uploaded<Backend, std::int64_t> rows;    ///< [m] when gathered
-  bool gathers = false;                    ///< the last layer computes the chosen rows only
+  uploaded_tokens<Backend> tokens;       ///< [T], for the embedding's gradient too when it is trained
+  uploaded<Backend, std::int64_t> rows;  ///< [m] when gathered
+  bool gathers = false;                  ///< the last layer computes the chosen rows only
   /// [T, R / 2], R rotated elements of a head.
   ///@{
   table cosine, sine;

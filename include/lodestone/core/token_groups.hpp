@@ -1,0 +1,109 @@
+// The rows of a token stream grouped by token, in pieces that a parallel sum over the rows of each token takes one by one.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <lodestone/core/arena.hpp>
+#include <lodestone/core/list.hpp>
+
+namespace lodestone {
+
+/// A sum of neighbouring entries of a list: rows of one token, or partial sums of one token.
+struct alignas(16) token_piece {
+  std::int32_t token;    ///< whose rows these are
+  std::int32_t begin;    ///< first entry: of token_groups::order, or for a join of the partial sums
+  std::int32_t count;    ///< number of entries, at least 1
+  std::int32_t partial;  ///< where the sum goes: the number of a partial sum, or -1 for the token's total
+};
+
+/// Which rows to add up for the gradient of an embedding, and in which order: fixed by the tokens alone, so the bits of
+/// a sum do not depend on who computes it. A token with more rows than longest_piece() is cut into pieces whose partial
+/// sums are joined afterwards, so that one frequent token does not hold up the rest.
+struct token_groups {
+  std::vector<std::int32_t> order;  ///< [T] rows by token, those of one token in stream order
+  /// Sums of rows, longest first, then the sums of partial sums; together at most T.
+  std::vector<token_piece> pieces;
+  std::int64_t joins = 0;     ///< how many pieces, at the end, are sums of partial sums
+  std::int64_t partials = 0;  ///< partial sums in all, fewer than most_partials
+
+  static constexpr std::int64_t most_partials = 1024;  ///< bounds the memory of partial sums
+  /// Rows that a piece of a stream of `tokens` may have: with 64 of bf16, writing and reading partial sums in float adds
+  /// at most a sixteenth to the bytes.
+  [[nodiscard]] static std::int64_t longest_piece(std::int64_t tokens) {
+    constexpr std::int64_t pieces = most_partials / 2;  // a cut token has fewer than 2 rows / longest pieces
+    return std::max<std::int64_t>(64, (tokens + pieces - 1) / pieces);
+  }
+
+  /// Groups a stream by radix sort, O(T).
+  [[nodiscard]] static token_groups of(std::span<const std::int32_t> tokens);
+};
+
+/// The tokens of a stream in a backend's memory, and their groups where the embedding's gradient will be wanted.
+template <class Space>
+struct token_list : backend_list<std::int32_t, Space> {
+  block<token_piece, 1, Space> pieces;  ///< [T], of which the first groups.pieces.size() are used
+  block<std::int32_t, 1, Space> order;  ///< [T]
+  token_groups groups;                  ///< the host's copy; empty when not asked for
+};
+
+namespace detail {
+
+/// Sorts items by digit, keeping the order of equal ones; `room` is as long as `items`.
+template <class Item, class DigitOf>
+void counting_sort(std::vector<Item>& items, std::vector<Item>& room, std::size_t digits, const DigitOf& digit_of) {
+  std::vector<std::size_t> places(digits + 1);
+  for (const Item& item : items) ++places[digit_of(item) + 1];
+  std::partial_sum(places.begin(), places.end(), places.begin());
+  for (const Item& item : items) room[places[digit_of(item)]++] = item;
+  std::swap(items, room);
+}
+
+}  // namespace detail
+
+inline token_groups token_groups::of(std::span<const std::int32_t> tokens) {
+  token_groups result;
+  const auto id_of = [&](std::int32_t row) { return static_cast<std::uint32_t>(tokens[static_cast<std::size_t>(row)]); };
+  result.order.resize(tokens.size());
+  std::iota(result.order.begin(), result.order.end(), 0);
+  std::uint32_t largest = 0;
+  for (const std::int32_t token : tokens) largest = std::max(largest, static_cast<std::uint32_t>(token));
+  constexpr unsigned bits = 11;
+  std::vector<std::int32_t> rows(tokens.size());
+  for (unsigned shift = 0; shift < 32 && (largest >> shift) != 0; shift += bits)
+    detail::counting_sort(result.order, rows, std::size_t{1} << bits, [&](std::int32_t row) {
+      return std::size_t{(id_of(row) >> shift) & ((1U << bits) - 1)};
+    });
+
+  const auto count = static_cast<std::int32_t>(tokens.size());
+  const auto longest = static_cast<std::int32_t>(longest_piece(count));
+  std::vector<token_piece> sums;
+  std::vector<token_piece> joins;
+  std::int32_t partials = 0;
+  for (std::int32_t begin = 0, end = 0; begin < count; begin = end) {
+    const std::int32_t token = tokens[static_cast<std::size_t>(result.order[static_cast<std::size_t>(begin)])];
+    while (end < count && tokens[static_cast<std::size_t>(result.order[static_cast<std::size_t>(end)])] == token) ++end;
+    if (end - begin <= longest) {
+      sums.push_back({token, begin, end - begin, -1});
+      continue;
+    }
+    joins.push_back({token, partials, (end - begin + longest - 1) / longest, -1});
+    for (std::int32_t at = begin; at < end; at += longest)
+      sums.push_back({token, at, std::min(longest, end - at), partials++});
+  }
+  result.pieces.resize(sums.size());
+  detail::counting_sort(sums, result.pieces, static_cast<std::size_t>(longest) + 1,
+                        [&](const token_piece& piece) { return static_cast<std::size_t>(longest - piece.count); });
+  result.pieces = std::move(sums);
+  result.pieces.insert(result.pieces.end(), joins.begin(), joins.end());
+  result.joins = static_cast<std::int64_t>(joins.size());
+  result.partials = partials;
+  return result;
+}
+
+}  // namespace lodestone
