@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -69,6 +71,18 @@ class cuda {
   [[nodiscard]] cudaStream_t lane() const { return parts_.lane.get(); }
   /// Waits for everything asked for so far.
   void synchronize() const { parts_.lane.synchronize(); }
+
+  /// How each matrix product is computed (cuda/matmul.hpp). Products met for the first time take cuBLASLt's own choice;
+  /// choose_products() times others for all that were met so far, in memory of its own, and fixes the fastest with the
+  /// same bits. choices() is text for a training state; set_choices() takes it over and returns an empty string, or a
+  /// sentence when it was made for another device or version. Throws format_error for other text.
+  ///@{
+  std::vector<on_cuda::timed_product> choose_products() { return parts_.products.choose(parts_.lane); }
+  [[nodiscard]] std::string choices() const { return parts_.products.choices(facts_.name); }
+  [[nodiscard]] std::string set_choices(std::string_view text) {
+    return parts_.products.set_choices(text, facts_.name);
+  }
+  ///@}
 
   /// A block of the program's arena; it must not outlive the backend.
   template <class U, std::size_t Rank>
