@@ -5,9 +5,9 @@
 // Sizes are those of a 1B Llama (E 2048, F 8192, 32 heads of 64) with 32,768 tokens. Bytes count every operand once.
 // The copy is cudaMemcpyAsync from device to device, 1 GiB, bytes read plus bytes written.
 //
-// Products are timed twice: as cuBLASLt's own first choice, and as chosen by timing (cuda/matmul_timing.hpp). Beside them
-// stand how many algorithms ran, how many of them with the bits of the first choice, which alone may be chosen, and how
-// long the fastest took whatever its bits: what keeping the bits costs.
+// Products are timed twice: as cuBLASLt's own first choice, and as chosen by timing (cuda/matmul_timing.hpp). Beside
+// them stand how long the fastest algorithm took whatever its bits, which is what keeping the bits costs, and how many
+// algorithms ran and have the bits of the first choice, which alone may be chosen.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

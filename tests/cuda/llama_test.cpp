@@ -131,8 +131,8 @@ BOOST_AUTO_TEST_CASE(flash_mma_trains_as_the_host_does_in_memory_that_was_counte
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_counting_backend_predicts_the_arena_to_the_byte, T, types) {
   for (const auto& [name, config] : small_families())
     for (const activation_table& table : {activations::keep_all{}.table(2), activations::checkpoint{}.table(2),
-                                          activations::keep_attention{}.table(2), activations::offload_inputs{}.table(2),
-                                          activations::offload{}.table(2)}) {
+                                          activations::keep_attention{}.table(2),
+                                          activations::offload_inputs{}.table(2), activations::offload{}.table(2)}) {
       auto on_host = small_store<host<double>>(config);
       auto weights = device_store<T>(*on_host);
       device_model<T> model(config, *weights);

@@ -139,7 +139,8 @@ BOOST_AUTO_TEST_CASE(choices_of_another_device_or_damaged_ones_are_refused) {
   (void)own.results(1000);
   const std::string text = gpu.choices();
   cuda<bf16> other;
-  const std::string told = other.set_choices("cuBLASLt 1, 2 bytes of workspace, GPU\n" + text.substr(text.find('\n') + 1));
+  const std::string told =
+      other.set_choices("cuBLASLt 1, 2 bytes of workspace, GPU\n" + text.substr(text.find('\n') + 1));
   BOOST_TEST(told.find("cuBLASLt 1, 2 bytes of workspace, GPU") != std::string::npos, told);
   BOOST_TEST(told.find("chosen anew") != std::string::npos, told);
   BOOST_TEST(other.choices().find('\n') == std::string::npos);  // none was taken

@@ -35,8 +35,8 @@ struct timed_product {
 ///
 /// An algorithm is chosen only when it gives the bits of cuBLASLt's own choice, seen on products of random numbers with
 /// three token counts of the bucket, a million elements each: sums in another order would differ in many of them. So
-/// timing, which is never the same twice, decides how fast a run is and nothing else: two runs on one device keep giving
-/// the same bits.
+/// timing, which is never the same twice, decides how fast a run is and nothing else: two runs on one device keep
+/// giving the same bits.
 class matmul_timing {
  public:
   static constexpr int most_candidates = 16;  ///< algorithms of a key that are tried

@@ -105,9 +105,9 @@ std::filesystem::path write_state(Store& store, const progress& at, const std::f
 }
 
 /// Restores weights and moments from a state, and what its backend chose by timing where this one does, and returns its
-/// progress. `warning`, when not null, becomes empty, or a sentence when the backend cannot repeat those choices and the
-/// bits of the run that goes on may differ. Throws format_error when a tensor is missing or has another size or element
-/// type than the store's: a state belongs to one model and one precision.
+/// progress. `warning`, when not null, becomes empty, or a sentence when the backend cannot repeat those choices and
+/// the bits of the run that goes on may differ. Throws format_error when a tensor is missing or has another size or
+/// element type than the store's: a state belongs to one model and one precision.
 template <class Store>
 [[nodiscard]] progress read_state(Store& store, const training_state& state, std::string* warning = nullptr) {
   using element = std::remove_cvref_t<decltype(store.owned(0).master(0))>;
