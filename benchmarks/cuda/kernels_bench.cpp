@@ -4,6 +4,10 @@
 //
 // Sizes are those of a 1B Llama (E 2048, F 8192, 32 heads of 64) with 32,768 tokens. Bytes count every operand once.
 // The copy is cudaMemcpyAsync from device to device, 1 GiB, bytes read plus bytes written.
+//
+// Products are timed twice: as cuBLASLt's own first choice, and as chosen by timing (cuda/matmul_timing.hpp). Beside
+// them stand how long the fastest algorithm took whatever its bits, which is what keeping the bits costs, and how many
+// algorithms ran and have the bits of the first choice, which alone may be chosen.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -169,23 +173,31 @@ int main() {
       gpu.label_gradient(const_view(logits.view()), const_view(vector_of(lse)), at, names, log_probs, d.view());
     });
   }
-  std::printf("\n%-44s %10s %10s\n", "product (M N C)", "us", "TFLOP/s");
+  std::printf("\n%-40s %17s %17s %17s %12s\n%-40s %8s %8s %8s %8s %17s %12s\n", "", "first choice", "chosen",
+              "any bits, fastest", "algorithms", "product (M N C)", "us", "TFLOP/s", "us", "TFLOP/s", "us", "same/all");
   struct size {
     std::int64_t m, n, c;
     const char* what;
   };
   for (const size s : {size{32'768, 6144, 4096, "8B qkv"}, size{32'768, 28'672, 4096, "8B gate_up"},
                        size{32'768, 4096, 14'336, "8B down"}, size{32'768, 3072, 2048, "1B qkv"},
-                       size{32'768, 16'384, 2048, "1B gate_up"}}) {
+                       size{32'768, 16'384, 2048, "1B gate_up"}, size{512, 4096, 4096, "8B o, 512"},
+                       size{32'768, 128, 4096, "8B adapters"}}) {
     device<bf16> x = random_matrix<bf16>(gpu, s.m, s.c, 1), w = random_matrix<bf16>(gpu, s.n, s.c, 2),
                  y = random_matrix<bf16>(gpu, s.m, s.n, 3);
     device<float> dw(extents<2>{{s.n, s.c}});
     gpu.fill(dw.view(), 0.0F);
     const double flops = 2.0 * static_cast<double>(s.m * s.n) * static_cast<double>(s.c);
     const auto product = [&](const char* kind, const auto& run) {
-      const double time = time_of(gpu, run);
-      std::printf("%-12s %-3s %6lld %6lld %6lld %8s %10.1f %10.0f\n", s.what, kind, static_cast<long long>(s.m),
-                  static_cast<long long>(s.n), static_cast<long long>(s.c), "", time * 1e6, flops / time * 1e-12);
+      const double first = time_of(gpu, run);
+      const std::vector<on_cuda::timed_product> found = gpu.choose_products();
+      const double chosen = time_of(gpu, run);
+      std::printf("%-12s %-3s %7lld %7lld %7lld %8.1f %8.0f %8.1f %8.0f", s.what, kind, static_cast<long long>(s.m),
+                  static_cast<long long>(s.n), static_cast<long long>(s.c), first * 1e6, flops / first * 1e-12,
+                  chosen * 1e6, flops / chosen * 1e-12);
+      for (const on_cuda::timed_product& own : found)
+        std::printf(" %17.1f %9d/%d", own.fastest_seconds * 1e6, own.same_bits, own.candidates);
+      std::printf("\n");
     };
     product("nt", [&] { gpu.gemm_nt(const_view(x.view()), const_view(w.view()), y.view(), bf16{}); });
     product("nn", [&] { gpu.gemm_nn(const_view(y.view()), const_view(w.view()), x.view(), bf16{}); });

@@ -88,7 +88,11 @@ lodestone::run_finished train_rank(const sft_job& job, lodestone::dist::threads:
   const bool has_adapters = weights.trained().adapters.rank > 0;
   lodestone::train::progress at;
   if (!job.checkpoint || has_adapters) load_model(weights, s);  // checkpoints hold what is trained
-  if (job.checkpoint) at = lodestone::train::read_state(weights, lodestone::training_state(*job.checkpoint));
+  if (job.checkpoint) {
+    std::string warning;
+    at = lodestone::train::read_state(weights, lodestone::training_state(*job.checkpoint), &warning);
+    if (!warning.empty() && group.rank() == 0) note("warning: " + warning);
+  }
   auto program = lodestone::program{
       lodestone::llama<backend, typename Arithmetic::attention>{job.config, weights},
       make_loss(s),

@@ -8,4 +8,6 @@
 #include <lodestone/cuda/flash_mma.hpp>
 #include <lodestone/cuda/flash_policy.hpp>
 #include <lodestone/cuda/matmul.hpp>
+#include <lodestone/cuda/matmul_plan.hpp>
+#include <lodestone/cuda/matmul_timing.hpp>
 #include <lodestone/cuda/operations.hpp>

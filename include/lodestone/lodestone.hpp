@@ -5,6 +5,7 @@
 #include <lodestone/version.hpp>
 
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/checks.hpp>
 #include <lodestone/core/checksum.hpp>
 #include <lodestone/core/dtype.hpp>
 #include <lodestone/core/error.hpp>

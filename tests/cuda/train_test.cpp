@@ -126,13 +126,19 @@ BOOST_AUTO_TEST_CASE(a_resumed_run_equals_an_uninterrupted_one) {
     const lodestone_test::temporary_folder folder;
     auto weights = parameters::load<cuda<bf16>>(small_llama());
     auto program = make_program<cuda<bf16>, flash_or_reference>(weights, group);
+    program.rehearse(data, program.plan(data, 1, 0));  // times products
     losses(program, data, stop);
     if (stop == 12) return all_masters(weights);
     train::write_state(weights, {.step = stop}, folder.path());
     auto other = parameters::load<cuda<bf16>>(small_llama());
     const training_state state(training_state_folder(folder.path(), stop));
-    BOOST_TEST(train::read_state(other, state).step == stop);
+    std::string warning;
+    BOOST_TEST(train::read_state(other, state, &warning).step == stop);
+    BOOST_TEST(warning.empty(), warning);
+    BOOST_TEST(other.backend().choices() == weights.backend().choices());
     auto rest = make_program<cuda<bf16>, flash_or_reference>(other, group);
+    rest.rehearse(data, rest.plan(data, 1, 0));
+    BOOST_TEST(other.backend().choices() == weights.backend().choices());  // nothing was timed anew
     losses(rest, data, 12, stop + 1);
     return all_masters(other);
   };

@@ -77,6 +77,22 @@ std::vector<float> all_weights(const store& weights) {
 
 const auto never = [] { return false; };
 
+/// A backend that times something before the first step, as the CUDA backend does.
+struct choosing : backend {
+  using backend::backend;
+  std::string chosen = "none";
+  std::int64_t choose_products() {
+    if (chosen == "none") chosen = "timed";
+    return 1;
+  }
+  [[nodiscard]] std::string choices() const { return chosen; }
+  [[nodiscard]] std::string set_choices(const std::string& text) {
+    if (text == "of another device") return "these choices are of another device";
+    chosen = text;
+    return {};
+  }
+};
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(train_checkpoints)
@@ -104,6 +120,46 @@ BOOST_AUTO_TEST_CASE(a_state_restores_every_bit_and_the_progress) {
   BOOST_TEST(back.data_fingerprint == at.data_fingerprint);
   BOOST_TEST(back.best_loss == 0.1);
   BOOST_TEST(back.best_step == 5);
+}
+
+BOOST_AUTO_TEST_CASE(a_state_keeps_what_the_backend_chose_by_timing) {
+  const temporary_folder folder;
+  const auto weights = small_store<choosing>(small_config());
+  dist::single group;
+  lodestone::program program{llama<choosing, blocked_attention>{weights->config(), *weights},
+                             loss::weighted_sft{},
+                             batching::packed{.tokens = 16, .packs_per_step = 2},
+                             position::contiguous{},
+                             activations::checkpoint{},
+                             optim::adamw{},
+                             group};
+  const in_memory_store data = sequences(5);
+  program.rehearse(data, program.plan(data, 1, 0));
+  BOOST_TEST(weights->backend().chosen == "timed");
+  weights->backend().chosen = "first\nsecond line";
+  train::write_state(*weights, {.step = 1}, folder.path());
+
+  const training_state state(training_state_folder(folder.path(), 1));
+  const auto other = small_store<choosing>(small_config());
+  std::string warning = "of before";
+  static_cast<void>(train::read_state(*other, state, &warning));
+  BOOST_TEST(warning.empty(), warning);
+  BOOST_TEST(other->backend().chosen == "first\nsecond line");
+  static_cast<void>(train::read_state(*other, state));  // nobody asks for the sentence
+
+  weights->backend().chosen = "of another device";
+  train::write_state(*weights, {.step = 2}, folder.path());
+  static_cast<void>(train::read_state(*other, training_state(training_state_folder(folder.path(), 2)), &warning));
+  BOOST_TEST(warning == "these choices are of another device");
+  BOOST_TEST(other->backend().chosen == "first\nsecond line");
+
+  // A backend that chooses, and a state of one that does not; and the other way round.
+  const auto plain = small_store<backend>(small_config());
+  train::write_state(*plain, {.step = 3}, folder.path());
+  static_cast<void>(train::read_state(*other, training_state(training_state_folder(folder.path(), 3)), &warning));
+  BOOST_TEST(warning.find("chosen anew") != std::string::npos, warning);
+  static_cast<void>(train::read_state(*plain, state, &warning));
+  BOOST_TEST(warning.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_state_of_another_model_or_precision_is_refused) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/arena.hpp>
+#include <lodestone/core/checks.hpp>
 #include <lodestone/core/list.hpp>
 #include <lodestone/core/machine.hpp>
 #include <lodestone/core/tensor.hpp>
@@ -71,6 +73,18 @@ class cuda {
   [[nodiscard]] cudaStream_t lane() const { return parts_.lane.get(); }
   /// Waits for everything asked for so far.
   void synchronize() const { parts_.lane.synchronize(); }
+
+  /// How each matrix product is computed (cuda/matmul.hpp). Products met for the first time take cuBLASLt's own choice;
+  /// choose_products() times others for all that were met so far, in memory of its own, and fixes the fastest with the
+  /// same bits. choices() is text for a training state; set_choices() takes it over and returns an empty string, or a
+  /// sentence when it was made for another device or version. Throws format_error for other text.
+  ///@{
+  std::vector<on_cuda::timed_product> choose_products() { return parts_.products.choose(parts_.lane); }
+  [[nodiscard]] std::string choices() const { return parts_.products.choices(facts_.name); }
+  [[nodiscard]] std::string set_choices(std::string_view text) {
+    return parts_.products.set_choices(text, facts_.name);
+  }
+  ///@}
 
   /// A block of the program's arena; it must not outlive the backend.
   template <class U, std::size_t Rank>
@@ -174,8 +188,8 @@ class cuda {
   /// Fills a flat view with elements that lie on the host.
   template <class U>
   void from_host(std::span<const U> values, vector<U> view) const {
-    require(static_cast<std::int64_t>(values.size()) == view.size(0) && view.is_contiguous(), "from_host",
-            "equal sizes", view);
+    check_shapes(static_cast<std::int64_t>(values.size()) == view.size(0) && view.is_contiguous(), "from_host",
+                 "equal sizes", view);
     if (values.empty()) return;
     // Of pageable memory: the call returns when the values have been read.
     on_cuda::check(cudaMemcpyAsync(view.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice, lane()),
@@ -185,9 +199,9 @@ class cuda {
   /// cosine, sine [T, R/2] for the position ids [T] and sequence lengths [T]; see fill_rope_table.
   void rope_table(const rope_config& config, std::span<const std::int32_t> positions,
                   std::span<const std::int64_t> lengths, matrix<float> cosine, matrix<float> sine) {
-    require(positions.size() == lengths.size() && cosine.size(0) == static_cast<std::int64_t>(positions.size()) &&
-                cosine.size(1) == config.dimensions / 2 && sine.shape() == cosine.shape(),
-            "rope table", "cosine[T,R/2], sine[T,R/2]", cosine, sine);
+    check_shapes(positions.size() == lengths.size() && cosine.size(0) == static_cast<std::int64_t>(positions.size()) &&
+                     cosine.size(1) == config.dimensions / 2 && sine.shape() == cosine.shape(),
+                 "rope table", "cosine[T,R/2], sine[T,R/2]", cosine, sine);
     const rope_frequencies turns = frequencies_of<float>(config, lengths);
     const auto frequencies = upload(std::span<const double>{turns.frequencies});
     const auto rows = upload(std::span<const std::int32_t>{turns.row_of});
@@ -200,9 +214,9 @@ class cuda {
   template <class Policy>
   void attend(const Policy& policy, const attention_shape& shape, std::span<const slice> slices, matrix<const T> q,
               matrix<const T> k, matrix<const T> v, matrix<T> o, vector<float> lse) {
-    require(q.size(1) == shape.heads * shape.head_dim && k.size(1) == shape.kv_heads * shape.head_dim &&
-                k.shape() == v.shape() && o.shape() == q.shape() && lse.size(0) == q.size(0) * shape.heads,
-            "attention", "q[Tq,H*D], k[Tk,K*D], v[Tk,K*D], o[Tq,H*D], lse[Tq*H]", q, k, v, o, lse);
+    check_shapes(q.size(1) == shape.heads * shape.head_dim && k.size(1) == shape.kv_heads * shape.head_dim &&
+                     k.shape() == v.shape() && o.shape() == q.shape() && lse.size(0) == q.size(0) * shape.heads,
+                 "attention", "q[Tq,H*D], k[Tk,K*D], v[Tk,K*D], o[Tq,H*D], lse[Tq*H]", q, k, v, o, lse);
     policy.forward(*this, shape, slices, q, k, v, o, lse);
   }
   /// Its gradients; o and lse are those of the whole row. dq, dk, dv are overwritten.
@@ -210,31 +224,29 @@ class cuda {
   void attend_backward(const Policy& policy, const attention_shape& shape, std::span<const slice> slices,
                        matrix<const T> q, matrix<const T> k, matrix<const T> v, matrix<const T> o,
                        vector<const float> lse, matrix<const T> d_o, matrix<T> dq, matrix<T> dk, matrix<T> dv) {
-    require(q.size(1) == shape.heads * shape.head_dim && k.size(1) == shape.kv_heads * shape.head_dim &&
-                k.shape() == v.shape() && o.shape() == q.shape() && d_o.shape() == q.shape() &&
-                dq.shape() == q.shape() && dk.shape() == k.shape() && dv.shape() == k.shape() &&
-                lse.size(0) == q.size(0) * shape.heads,
-            "attention", "q, o, d_o, dq[Tq,H*D], k, v, dk, dv[Tk,K*D], lse[Tq*H]", q, k, v, o, d_o, dq, dk, dv, lse);
+    check_shapes(q.size(1) == shape.heads * shape.head_dim && k.size(1) == shape.kv_heads * shape.head_dim &&
+                     k.shape() == v.shape() && o.shape() == q.shape() && d_o.shape() == q.shape() &&
+                     dq.shape() == q.shape() && dk.shape() == k.shape() && dv.shape() == k.shape() &&
+                     lse.size(0) == q.size(0) * shape.heads,
+                 "attention", "q, o, d_o, dq[Tq,H*D], k, v, dk, dv[Tk,K*D], lse[Tq*H]", q, k, v, o, d_o, dq, dk, dv,
+                 lse);
     policy.backward(*this, shape, slices, q, k, v, o, lse, d_o, dq, dk, dv);
   }
 
   /// y[M,N] = x[M,C] w[N,C]^T + beta y; y may be float where x is bf16.
   template <class Y>
   void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<Y> y, std::type_identity_t<Y> beta) {
-    require(x.size(1) == w.size(1) && y.size(0) == x.size(0) && y.size(1) == w.size(0), "gemm_nt",
-            "x[M,C], w[N,C], y[M,N]", x, w, y);
+    checks::gemm_nt(x, w, y);
     product<Y>(on_cuda::product::nt, x.size(0), w, x, y, beta);
   }
   /// dx[M,C] = dy[M,N] w[N,C] + beta dx.
   void gemm_nn(matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
-    require(dy.size(1) == w.size(0) && dx.size(0) == dy.size(0) && dx.size(1) == w.size(1), "gemm_nn",
-            "dy[M,N], w[N,C], dx[M,C]", dy, w, dx);
+    checks::gemm_nn(dy, w, dx);
     product<T>(on_cuda::product::nn, dy.size(0), w, dy, dx, beta);
   }
   /// dw[N,C] = dy[M,N]^T x[M,C] + beta dw.
   void gemm_tn(matrix<const T> dy, matrix<const T> x, matrix<float> dw, float beta) {
-    require(dy.size(0) == x.size(0) && dw.size(0) == dy.size(1) && dw.size(1) == x.size(1), "gemm_tn",
-            "dy[M,N], x[M,C], dw[N,C]", dy, x, dw);
+    checks::gemm_tn(dy, x, dw);
     if (dy.size(0) == 0) {
       if (beta == 0.0F) fill(dw, 0.0F);
       return;
@@ -246,24 +258,20 @@ class cuda {
   /// The function of this name in on_host, put on the lane; what returns numbers to the host waits for them.
   ///@{
   void add_bias(matrix<T> y, vector<const T> bias) {
-    require(bias.size(0) == y.size(1) && bias.is_contiguous(), "add_bias", "y[M,N], bias[N]", y, bias);
+    checks::add_bias(y, bias);
     on_cuda::add_bias<T>(lane(), y, bias);
   }
   void bias_gradient(matrix<const T> dy, vector<float> db) {
-    require(db.size(0) == dy.size(1) && db.is_contiguous(), "bias_gradient", "dy[M,N], db[N]", dy, db);
+    checks::bias_gradient(dy, db);
     on_cuda::bias_gradient<T>(lane(), dy, db, parts_.scratch.data());
   }
 
   void embed(const tokens& ids, matrix<const T> table, matrix<T> out) {
-    require(out.size(0) == ids.size() && out.size(1) == table.size(1), "embed", "tokens[T], table[V,E], out[T,E]",
-            table, out);
-    check_tokens(ids, table.size(0), "embed");
+    checks::embed(ids.values, table, out);
     on_cuda::embed<T>(lane(), ids.data(), table, out);
   }
   void embed_gradient(const stream_tokens& ids, matrix<const T> dout, matrix<float> dtable) {
-    require(dout.size(0) == ids.size() && dout.size(1) == dtable.size(1), "embed_gradient",
-            "tokens[T], dout[T,E], dtable[V,E]", dout, dtable);
-    check_tokens(ids, dtable.size(0), "embed_gradient");
+    checks::embed_gradient(ids.values, dout, dtable);
     const token_groups& groups = ids.groups;
     if (static_cast<std::int64_t>(groups.order.size()) != ids.size())
       throw shape_error("the tokens were uploaded without their groups", "embed_gradient",
@@ -274,56 +282,45 @@ class cuda {
   }
 
   void rmsnorm(matrix<const T> x, vector<const T> weight, float epsilon, matrix<T> y, vector<float> rstd) {
-    check_norm(x, weight, rstd, "rmsnorm");
-    require(y.shape() == x.shape(), "rmsnorm", "x[T,G*D], y[T,G*D]", x, y);
+    checks::rmsnorm(x, weight, y, rstd);
     on_cuda::rmsnorm<T>(lane(), x, weight, epsilon, y, rstd);
   }
   void rmsnorm_gradient(matrix<const T> x, vector<const T> weight, vector<const float> rstd, matrix<const T> dy,
                         matrix<T> dx, vector<float> dweight, T beta) {
-    check_norm(x, weight, rstd, "rmsnorm_gradient");
-    require(dy.shape() == x.shape() && dx.shape() == x.shape() &&
-                (dweight.size(0) == 0 || (dweight.size(0) == weight.size(0) && dweight.is_contiguous())),
-            "rmsnorm_gradient", "x[T,G*D], dy[T,G*D], dx[T,G*D], dweight[D] or empty", x, dy, dx, dweight);
+    checks::rmsnorm_gradient(x, weight, rstd, dy, dx, dweight);
     on_cuda::rmsnorm_gradient<T>(lane(), x, weight, rstd, dy, dx, dweight, !(beta == T{0}), parts_.scratch.data());
   }
   void rope(matrix<T> x, std::int64_t head_dim, matrix<const float> cosine, matrix<const float> sine, bool interleaved,
             bool inverse) {
-    require(head_dim > 0 && x.size(1) % head_dim == 0 && 2 * cosine.size(1) <= head_dim &&
-                cosine.size(0) == x.size(0) && sine.shape() == cosine.shape(),
-            "rope", "x[T,heads*D], cosine[T,R/2], sine[T,R/2] with R <= D", x, cosine, sine);
+    checks::rope(x, head_dim, cosine, sine);
     on_cuda::rope<T>(lane(), x, head_dim, cosine, sine, interleaved, inverse);
   }
 
   void swiglu(matrix<const T> gate_up, matrix<T> out) {
-    require(gate_up.size(0) == out.size(0) && gate_up.size(1) == 2 * out.size(1), "swiglu", "gate_up[T,2F], out[T,F]",
-            gate_up, out);
+    checks::swiglu(gate_up, out);
     on_cuda::swiglu<T>(lane(), gate_up, out);
   }
   void swiglu_gradient(matrix<const T> gate_up, matrix<const T> dout, matrix<T> dgate_up) {
-    require(
-        gate_up.size(0) == dout.size(0) && gate_up.size(1) == 2 * dout.size(1) && dgate_up.shape() == gate_up.shape(),
-        "swiglu_gradient", "gate_up[T,2F], dout[T,F], dgate_up[T,2F]", gate_up, dout, dgate_up);
+    checks::swiglu_gradient(gate_up, dout, dgate_up);
     on_cuda::swiglu_gradient<T>(lane(), gate_up, dout, dgate_up);
   }
   void add(matrix<const T> x, matrix<T> y) {
-    require(x.shape() == y.shape(), "add", "x[M,N], y[M,N]", x, y);
+    check_shapes(x.shape() == y.shape(), "add", "x[M,N], y[M,N]", x, y);
     on_cuda::add<T>(lane(), x, y);
   }
   void gather_rows(matrix<const T> x, const indices& rows, matrix<T> y) {
-    require(y.size(0) == rows.size() && y.size(1) == x.size(1), "gather_rows", "x[T,E], rows[m], y[m,E]", x, y);
-    check_rows(rows, x.size(0), "gather_rows");
+    checks::gather_rows(x, rows.values, y);
     on_cuda::gather_rows<T>(lane(), x, rows.data(), y);
   }
   void scatter_add_rows(matrix<const T> dy, const indices& rows, matrix<T> dx) {
-    require(dy.size(0) == rows.size() && dy.size(1) == dx.size(1), "scatter_add_rows", "dy[m,E], rows[m], dx[T,E]", dy,
-            dx);
-    check_rows(rows, dx.size(0), "scatter_add_rows");
+    checks::scatter_add_rows(dy, rows.values, dx);
     on_cuda::scatter_add_rows<T>(lane(), dy, rows.data(), dx);
   }
 
   void label_log_probs(matrix<const float> logits, const indices& offsets, const tokens& labels, vector<float> lse,
                        std::span<double> log_probs) {
-    const label_range range = check_labels(logits, lse, offsets, labels, log_probs.size(), "label_log_probs");
+    check_labels(logits, lse, offsets.values, labels.values, log_probs.size(), "label_log_probs");
+    const label_range range = range_of(offsets);
     const auto result = memory_.template allocate<double>(extents<1>{{range.count}});
     on_cuda::label_log_probs<float>(lane(), logits, offsets.data(), labels.data(), range.first, lse,
                                     result.view().data());
@@ -336,8 +333,8 @@ class cuda {
   }
   void label_gradient(matrix<const float> logits, vector<const float> lse, const indices& offsets, const tokens& labels,
                       std::span<const double> coefficients, matrix<T> d_logits) {
-    const label_range range = check_labels(logits, lse, offsets, labels, coefficients.size(), "label_gradient");
-    require(d_logits.shape() == logits.shape(), "label_gradient", "logits[m,V], d_logits[m,V]", logits, d_logits);
+    checks::label_gradient(logits, lse, offsets.values, labels.values, coefficients.size(), d_logits);
+    const label_range range = range_of(offsets);
     const auto factors = memory_.template allocate<double>(extents<1>{{range.count}});
     from_host(coefficients.subspan(static_cast<std::size_t>(range.first), static_cast<std::size_t>(range.count)),
               factors.view());
@@ -347,11 +344,7 @@ class cuda {
 
   void adamw(vector<float> weights, vector<float> first_moment, vector<float> second_moment,
              vector<const float> gradient, const optim::adamw_step& step) {
-    require(first_moment.shape() == weights.shape() && second_moment.shape() == weights.shape() &&
-                gradient.shape() == weights.shape() && weights.is_contiguous() && first_moment.is_contiguous() &&
-                second_moment.is_contiguous() && gradient.is_contiguous(),
-            "adamw", "contiguous weights[n], first moment[n], second moment[n], gradient[n]", weights, first_moment,
-            second_moment, gradient);
+    checks::adamw(weights, first_moment, second_moment, gradient);
     const auto narrow = [](double value) { return static_cast<float>(value); };
     on_cuda::adamw<float>(lane(), weights, first_moment, second_moment, gradient,
                           {.decay = narrow(1.0 - step.learning_rate * step.weight_decay),
@@ -365,12 +358,12 @@ class cuda {
                            .gradient_scale = narrow(step.gradient_scale)});
   }
   [[nodiscard]] double sum_of_squares(vector<const float> values) {
-    require(values.is_contiguous(), "sum_of_squares", "a contiguous view", values);
+    check_shapes(values.is_contiguous(), "sum_of_squares", "a contiguous view", values);
     on_cuda::sum_of_squares<float>(lane(), values, parts_.result.data(), parts_.scratch.data());
     return to_host(const_view(parts_.result.view())).flat().front();
   }
   [[nodiscard]] bool all_finite(vector<const float> values) {
-    require(values.is_contiguous(), "all_finite", "a contiguous view", values);
+    check_shapes(values.is_contiguous(), "all_finite", "a contiguous view", values);
     on_cuda::all_finite<float>(lane(), values, parts_.result.data());
     return to_host(const_view(parts_.result.view())).flat().front() != 0.0;
   }
@@ -387,17 +380,21 @@ class cuda {
   /// target = source with conversion between float and bf16.
   template <class From, class To, std::size_t Rank>
   void copy(tensor_view<From, Rank, device_memory> source, tensor_view<To, Rank, device_memory> target) {
-    require(source.shape() == target.shape(), "copy", "equal shapes", source, target);
+    check_shapes(source.shape() == target.shape(), "copy", "equal shapes", source, target);
     const bool flat = source.is_contiguous() && target.is_contiguous();
     const auto from = as_matrix(source, flat);
     on_cuda::copy<std::remove_const_t<From>, To>(lane(), const_of(from), as_matrix(target, flat));
   }
 
  private:
+  /// The labels of a chunk of rows.
   struct label_range {
     std::int64_t first;
     std::int64_t count;
   };
+  [[nodiscard]] static label_range range_of(const indices& offsets) {
+    return {offsets.values.front(), offsets.values.back() - offsets.values.front()};
+  }
 
   /// What needs the device to be chosen first.
   struct parts {
@@ -412,52 +409,6 @@ class cuda {
   [[nodiscard]] static parts select(int device) {
     on_cuda::check(cudaSetDevice(device), "cudaSetDevice");
     return {};
-  }
-
-  template <class... Views>
-  static void require(bool fits, std::string_view operation, std::string_view expected, const Views&... views) {
-    if (fits) [[likely]] return;
-    std::string got;
-    ((got.append(got.empty() ? "got " : ", ").append(to_string(views.shape()))), ...);
-    throw shape_error(got, operation, std::string("it needs ").append(expected));
-  }
-  static void check_norm(matrix<const T> x, vector<const T> weight, vector<const float> rstd,
-                         std::string_view operation) {
-    const std::int64_t size = weight.size(0);
-    require(size > 0 && x.size(1) % size == 0 && rstd.size(0) == x.size(0) * (x.size(1) / size) &&
-                weight.is_contiguous() && rstd.is_contiguous(),
-            operation, "x[T,G*D], weight[D], rstd[T*G]", x, weight, rstd);
-  }
-  static void check_tokens(const tokens& ids, std::int64_t vocabulary, std::string_view operation) {
-    for (const std::int32_t id : ids.values)
-      if (id < 0 || id >= vocabulary)
-        throw shape_error("token " + std::to_string(id) + " lies outside the table of " + std::to_string(vocabulary) +
-                              " rows",
-                          operation, "check that the tokenizer belongs to this model");
-  }
-  static void check_rows(const indices& rows, std::int64_t count, std::string_view operation) {
-    for (std::size_t i = 0; i < rows.values.size(); ++i)
-      if (rows.values[i] < 0 || rows.values[i] >= count || (i > 0 && rows.values[i] <= rows.values[i - 1]))
-        throw shape_error("row indices must be ascending, unique and below " + std::to_string(count), operation);
-  }
-  static label_range check_labels(matrix<const float> logits, vector<const float> lse, const indices& offsets,
-                                  const tokens& labels, std::size_t values, std::string_view operation) {
-    require(lse.size(0) == logits.size(0) && lse.is_contiguous() && offsets.size() == logits.size(0) + 1, operation,
-            "logits[m,V], offsets[m+1], lse[m]", logits, lse);
-    for (std::size_t r = 0; r + 1 < offsets.values.size(); ++r)
-      if (offsets.values[r] < 0 || offsets.values[r + 1] < offsets.values[r])
-        throw shape_error("offsets must be ascending and not negative", operation);
-    const std::int64_t last = offsets.values.back();
-    if (last > labels.size() || last > static_cast<std::int64_t>(values))
-      throw shape_error("offsets end at " + std::to_string(last) + ", past " + std::to_string(labels.size()) +
-                            " labels or " + std::to_string(values) + " values",
-                        operation);
-    for (std::int64_t k = offsets.values.front(); k < last; ++k)
-      if (const std::int32_t label = labels.values[static_cast<std::size_t>(k)]; label < 0 || label >= logits.size(1))
-        throw shape_error("label " + std::to_string(label) + " lies outside the vocabulary of " +
-                              std::to_string(logits.size(1)),
-                          operation, "check that the tokenizer belongs to this model");
-    return {offsets.values.front(), last - offsets.values.front()};
   }
 
   /// A copy on the copies' lane, after the operations asked for so far.

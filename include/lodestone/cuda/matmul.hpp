@@ -2,69 +2,27 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <source_location>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <cublasLt.h>
 
 #include <lodestone/core/dtype.hpp>
+#include <lodestone/core/error.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/cuda/device.hpp>
+#include <lodestone/cuda/matmul_plan.hpp>
+#include <lodestone/cuda/matmul_timing.hpp>
 
 namespace lodestone::on_cuda {
-
-/// Throws device_error unless a cuBLASLt call succeeded.
-inline void check(cublasStatus_t status, std::string_view what,
-                  const std::source_location& where = std::source_location::current()) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw device_error(std::string(what) + ": " + cublasLtGetStatusName(status) + ", " + cublasLtGetStatusString(status),
-                     place_of(where));
-}
-
-namespace detail {
-
-/// A cuBLASLt object with its create and destroy calls.
-template <class Handle, auto Destroy>
-class owned {
- public:
-  owned() = default;
-  explicit owned(Handle handle) : handle_(handle) {}
-  owned(owned&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  owned& operator=(owned&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  owned(const owned&) = delete;
-  owned& operator=(const owned&) = delete;
-  ~owned() {
-    if (handle_ != nullptr) (void)Destroy(handle_);
-  }
-  [[nodiscard]] Handle get() const { return handle_; }
-
- private:
-  Handle handle_ = nullptr;
-};
-
-template <class T>
-inline constexpr cudaDataType_t data_type = std::is_same_v<T, bf16> ? CUDA_R_16BF : CUDA_R_32F;
-
-}  // namespace detail
-
-/// The three products of a linear layer.
-enum class product : std::uint8_t {
-  nt,  ///< y[M,N] = x[M,C] w[N,C]^T
-  nn,  ///< dx[M,C] = dy[M,N] w[N,C]
-  tn,  ///< dw[N,C] = dy[M,N]^T x[M,C]
-};
 
 /// One row-major operand: its elements and the distance of its rows.
 struct operand {
@@ -73,10 +31,12 @@ struct operand {
 };
 
 /// Products on one lane. Inputs bf16 or float, sums in float, output float or the type of the inputs. Reductions are
-/// never split through atomic additions, so the bits of a product depend on its shape alone.
+/// never split through atomic additions, so the bits of a product depend on its shape and plan alone.
 ///
-/// A plan is made for (product, types, alignment, the two sizes that belong to the weights, and the bucket of the token
-/// count), so that packs of any length share plans. Token counts are cut so that no operand passes 2^31 elements.
+/// A plan is made for (product, types, alignment, the two sizes that belong to the weights, strides, and the bucket of
+/// the token count), so that packs of any length share plans. It is cuBLASLt's own first choice until choose() times
+/// others; once fixed by choose() or set_choices() it stays. Token counts are cut so that no operand passes 2^31
+/// elements.
 class matmul {
  public:
   /// Takes `workspace_bytes` of device memory, which algorithms may use during a product.
@@ -114,27 +74,67 @@ class matmul {
 
   [[nodiscard]] std::size_t plans() const { return plans_.size(); }  ///< made so far
 
+  /// Times algorithms for every plan that is not fixed yet and fixes the fastest with the bits of cuBLASLt's own choice
+  /// (see matmul_timing). Takes device memory for one product at a time and waits for the lane. Returns what it found
+  /// for each product that is large enough to be timed.
+  std::vector<timed_product> choose(const stream& lane) {
+    std::vector<timed_product> found;
+    const auto is_open = [](const auto& entry) { return !entry.second.is_fixed; };
+    if (std::ranges::none_of(plans_, is_open)) return found;
+    matmul_timing timing(handle_.get(), lane, {workspace_.data(), workspace_bytes_});
+    for (auto& [k, own] : plans_) {
+      if (own.is_fixed) continue;
+      own.is_fixed = true;
+      if (!matmul_timing::is_worth_it(k)) continue;
+      auto [algorithm, times] = timing.choose(k, own.algorithm);
+      own.algorithm = algorithm;
+      found.push_back(std::move(times));
+    }
+    return found;
+  }
+
+  /// Every plan made so far, as lines of text behind one that tells what they are good for: this version of cuBLASLt,
+  /// this workspace and `device`.
+  [[nodiscard]] std::string choices(std::string_view device) const {
+    std::string text = made_for(device);
+    for (const auto& [k, own] : plans_) text += '\n' + to_line(k, own.algorithm);
+    return text;
+  }
+
+  /// Fixes the plans of choices(). Returns an empty string, or, when they were made for another device or version or
+  /// cuBLASLt refuses some, a sentence that says so: those plans are chosen anew. Throws format_error for other text.
+  [[nodiscard]] std::string set_choices(std::string_view text, std::string_view device) {
+    const auto next_line = [&text] {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      return line;
+    };
+    constexpr std::string_view consequence = "; they are chosen anew, and last bits may differ from the run before";
+    if (const std::string_view line = next_line(); line != made_for(device))
+      return "the plans of matrix products were chosen for " + std::string(line) + ", not for " + made_for(device) +
+             std::string(consequence);
+    std::int64_t refused = 0;
+    while (!text.empty()) {
+      const auto [k, algorithm] = read_line(next_line());
+      if (is_usable(handle_.get(), k, algorithm, workspace_bytes_))
+        plans_[k] = {algorithm, true};
+      else
+        ++refused;
+    }
+    if (refused == 0) return {};
+    return "cuBLASLt refuses " + std::to_string(refused) + " of the plans of matrix products that were chosen before" +
+           std::string(consequence);
+  }
+
  private:
-  struct key {
-    product kind;
-    bool narrow_in;
-    bool narrow_out;
-    bool adds;
-    int alignment;
-    std::int64_t bucket;
-    std::int64_t n;
-    std::int64_t c;
-    std::array<std::int64_t, 3> strides;
-    auto operator<=>(const key&) const = default;
+  struct plan {
+    cublasLtMatmulAlgo_t algorithm{};
+    bool is_fixed = false;
   };
 
-  /// Token counts within a factor of about 1.2 share a plan; below 64 each power of two.
-  [[nodiscard]] static std::int64_t bucket_of(std::int64_t tokens) {
-    if (tokens < 64)
-      return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(tokens, 1))));
-    const auto octave = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(tokens)));
-    const std::int64_t step = octave / 4;
-    return (tokens + step - 1) / step * step;
+  [[nodiscard]] std::string made_for(std::string_view device) const {
+    return "cuBLASLt " + std::to_string(cublasLtGetVersion()) + ", " + std::to_string(workspace_bytes_) +
+           " bytes of workspace, " + std::string(device);
   }
 
   [[nodiscard]] static int alignment_of(const void* pointer, std::int64_t stride_bytes) {
@@ -142,116 +142,31 @@ class matmul {
     return 1 << std::countr_zero(bits);
   }
 
-  using layout = detail::owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
-  using description = detail::owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
-  using preference = detail::owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
-
-  [[nodiscard]] static layout make_layout(cudaDataType_t type, std::int64_t rows, std::int64_t columns,
-                                          std::int64_t stride) {
-    cublasLtMatrixLayout_t handle = nullptr;
-    check(cublasLtMatrixLayoutCreate(&handle, type, static_cast<std::uint64_t>(rows),
-                                     static_cast<std::uint64_t>(columns), std::max<std::int64_t>(stride, rows)),
-          "cublasLtMatrixLayoutCreate");
-    return layout(handle);
-  }
-
-  /// A product as cuBLASLt sees it: column-major, so that the row-major z[R,S] is z^T [S,R] = left right.
-  struct problem {
-    description operation;
-    layout left, right, target;
-  };
-
-  template <class In, class Out>
-  [[nodiscard]] static problem describe(product kind, std::int64_t tokens, std::int64_t n, std::int64_t c,
-                                        std::int64_t a_stride, std::int64_t b_stride, std::int64_t z_stride) {
-    problem p;
-    cublasLtMatmulDesc_t handle = nullptr;
-    check(cublasLtMatmulDescCreate(&handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
-    p.operation = description(handle);
-    const cublasOperation_t left = kind == product::nt ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const cublasOperation_t right = kind == product::tn ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check(cublasLtMatmulDescSetAttribute(handle, CUBLASLT_MATMUL_DESC_TRANSA, &left, sizeof left), "transpose");
-    check(cublasLtMatmulDescSetAttribute(handle, CUBLASLT_MATMUL_DESC_TRANSB, &right, sizeof right), "transpose");
-    constexpr cudaDataType_t in = detail::data_type<In>;
-    constexpr cudaDataType_t out = detail::data_type<Out>;
-    switch (kind) {
-      case product::nt:  // y^T [N,M] = w [N,C] x^T [C,M]; left is the weight b, right the tokens a
-        p.left = make_layout(in, c, n, b_stride);
-        p.right = make_layout(in, c, tokens, a_stride);
-        p.target = make_layout(out, n, tokens, z_stride);
-        break;
-      case product::nn:  // dx^T [C,M] = w^T [C,N] dy^T [N,M]
-        p.left = make_layout(in, c, n, b_stride);
-        p.right = make_layout(in, n, tokens, a_stride);
-        p.target = make_layout(out, c, tokens, z_stride);
-        break;
-      case product::tn:  // dw^T [C,N] = x^T [C,M] dy [M,N]
-        p.left = make_layout(in, c, tokens, b_stride);
-        p.right = make_layout(in, n, tokens, a_stride);
-        p.target = make_layout(out, c, n, z_stride);
-        break;
-    }
-    return p;
-  }
-
   template <class In, class Out>
   void run_piece(const stream& lane, product kind, std::int64_t tokens, std::int64_t n, std::int64_t c, operand a,
                  operand b, Out* z, std::int64_t z_stride, float beta) {
-    const problem p = describe<In, Out>(kind, tokens, n, c, a.stride, b.stride, z_stride);
     const int alignment = std::min({alignment_of(a.data, a.stride * static_cast<std::int64_t>(sizeof(In))),
                                     alignment_of(b.data, b.stride * static_cast<std::int64_t>(sizeof(In))),
                                     alignment_of(z, z_stride * static_cast<std::int64_t>(sizeof(Out)))});
-    const std::int64_t bucket = bucket_of(tokens);
-    const key k{kind,       std::is_same_v<In, bf16>, std::is_same_v<Out, bf16>, beta != 0.0F, alignment, bucket, n, c,
-                {a.stride, b.stride, z_stride}};
+    const matmul_key k{kind,      std::is_same_v<In, bf16>, std::is_same_v<Out, bf16>,
+                       beta != 0.0F, alignment,             matmul_key::bucket_of(tokens),
+                       n,         c,                        {a.stride, b.stride, z_stride}};
     auto found = plans_.find(k);
-    if (found == plans_.end()) {
-      // The plan is made for the bucket's own size, so that it does not depend on which count came first.
-      const problem model = describe<In, Out>(kind, bucket, n, c, a.stride, b.stride, z_stride);
-      found = plans_.emplace(k, choose(model, alignment, to_text(kind, bucket, n, c))).first;
-    }
+    if (found == plans_.end())
+      found = plans_.emplace(k, plan{matmul_algorithms(handle_.get(), k, workspace_bytes_, 1).front()}).first;
+    const matmul_problem p(k, tokens);
     const float one = 1.0F;
     const cublasStatus_t status =
         cublasLtMatmul(handle_.get(), p.operation.get(), &one, b.data, p.left.get(), a.data, p.right.get(), &beta, z,
-                       p.target.get(), z, p.target.get(), &found->second, workspace_.data(), workspace_bytes_,
-                       lane.get());
-    if (status != CUBLAS_STATUS_SUCCESS) check(status, "the matrix product " + to_text(kind, tokens, n, c) + " failed");
-  }
-
-  [[nodiscard]] cublasLtMatmulAlgo_t choose(const problem& p, int alignment, const std::string& what) const {
-    cublasLtMatmulPreference_t handle = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&handle), "cublasLtMatmulPreferenceCreate");
-    const preference wish(handle);
-    const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-      check(cublasLtMatmulPreferenceSetAttribute(handle, attribute, &value, sizeof value), "a preference");
-    };
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes_);
-    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-        static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-    const auto bytes = static_cast<std::uint32_t>(alignment);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, bytes);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, bytes);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, bytes);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, bytes);
-    cublasLtMatmulHeuristicResult_t result{};
-    int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(handle_.get(), p.operation.get(), p.left.get(), p.right.get(), p.target.get(),
-                                         p.target.get(), handle, 1, &result, &count),
-          "no algorithm for the matrix product " + what);
-    if (count == 0) throw device_error("cuBLASLt has no algorithm for the matrix product " + what, "matmul");
-    return result.algo;
-  }
-
-  [[nodiscard]] static std::string to_text(product kind, std::int64_t tokens, std::int64_t n, std::int64_t c) {
-    constexpr std::string_view names[] = {"nt", "nn", "tn"};
-    return std::string(names[static_cast<std::size_t>(kind)]) + " of M " + std::to_string(tokens) + ", N " +
-           std::to_string(n) + ", C " + std::to_string(c);
+                       p.target.get(), z, p.target.get(), &found->second.algorithm, workspace_.data(),
+                       workspace_bytes_, lane.get());
+    if (status != CUBLAS_STATUS_SUCCESS) check(status, "the matrix product " + k.to_text(tokens) + " failed");
   }
 
   detail::owned<cublasLtHandle_t, cublasLtDestroy> handle_;
   tensor<std::byte, 1, device_memory> workspace_;
   std::size_t workspace_bytes_;
-  std::map<key, cublasLtMatmulAlgo_t> plans_;
+  std::map<matmul_key, plan> plans_;
 };
 
 }  // namespace lodestone::on_cuda

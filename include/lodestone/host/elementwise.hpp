@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
-#include <string_view>
 #include <type_traits>
 
 #include <lodestone/core/dtype.hpp>
@@ -16,7 +14,7 @@ namespace lodestone::on_host {
 /// y[M,N] += bias[N] in every row.
 template <class T>
 void add_bias(thread_pool& pool, matrix<T> y, vector<const T> bias) {
-  check_shapes(bias.size(0) == y.size(1) && bias.is_contiguous(), "add_bias", "y[M,N], bias[N]", y, bias);
+  checks::add_bias(y, bias);
   for_row_tiles(pool, y.size(0), y.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       T* row = y.row(i);
@@ -28,7 +26,7 @@ void add_bias(thread_pool& pool, matrix<T> y, vector<const T> bias) {
 /// db[N] += column sums of dy[M,N].
 template <class T>
 void bias_gradient(thread_pool& pool, matrix<const T> dy, vector<T> db) {
-  check_shapes(db.size(0) == dy.size(1) && db.is_contiguous(), "bias_gradient", "dy[M,N], db[N]", dy, db);
+  checks::bias_gradient(dy, db);
   add_column_sums(pool, dy.size(0), dy.size(1), db.data(), [&](std::int64_t begin, std::int64_t end, T* partial) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T* row = dy.row(i);
@@ -37,29 +35,11 @@ void bias_gradient(thread_pool& pool, matrix<const T> dy, vector<T> db) {
   });
 }
 
-namespace detail {
-inline void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocabulary, std::string_view operation) {
-  for (const std::int32_t token : tokens)
-    if (token < 0 || token >= vocabulary)
-      throw shape_error("token " + std::to_string(token) + " lies outside the table of " + std::to_string(vocabulary) +
-                            " rows",
-                        operation, "check that the tokenizer belongs to this model");
-}
-inline void check_rows(std::span<const std::int64_t> rows, std::int64_t count, std::string_view operation) {
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    if (rows[i] < 0 || rows[i] >= count || (i > 0 && rows[i] <= rows[i - 1]))
-      throw shape_error("row indices must be ascending, unique and below " + std::to_string(count), operation);
-}
-}  // namespace detail
-
 /// out[T,E] = rows of table[V,E] chosen by tokens[T].
 template <class T>
 void embed(thread_pool& pool, std::span<const std::int32_t> tokens, matrix<const T> table, matrix<T> out) {
-  const auto rows = static_cast<std::int64_t>(tokens.size());
-  check_shapes(out.size(0) == rows && out.size(1) == table.size(1), "embed", "tokens[T], table[V,E], out[T,E]", table,
-               out);
-  detail::check_tokens(tokens, table.size(0), "embed");
-  for_row_tiles(pool, rows, out.size(1), [&](std::int64_t begin, std::int64_t end) {
+  checks::embed(tokens, table, out);
+  for_row_tiles(pool, out.size(0), out.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       std::copy_n(table.row(tokens[static_cast<std::size_t>(i)]), out.size(1), out.row(i));
   });
@@ -69,13 +49,10 @@ void embed(thread_pool& pool, std::span<const std::int32_t> tokens, matrix<const
 /// adds its columns in token order.
 template <class T>
 void embed_gradient(thread_pool& pool, std::span<const std::int32_t> tokens, matrix<const T> dout, matrix<T> dtable) {
-  const auto rows = static_cast<std::int64_t>(tokens.size());
-  check_shapes(dout.size(0) == rows && dout.size(1) == dtable.size(1), "embed_gradient",
-               "tokens[T], dout[T,E], dtable[V,E]", dout, dtable);
-  detail::check_tokens(tokens, dtable.size(0), "embed_gradient");
+  checks::embed_gradient(tokens, dout, dtable);
   constexpr std::int64_t columns_per_tile = 64;
   for_tiles(pool, dout.size(1), columns_per_tile, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t i = 0; i < dout.size(0); ++i) {
       const T* from = dout.row(i);
       T* to = dtable.row(tokens[static_cast<std::size_t>(i)]);
       for (std::int64_t j = begin; j < end; ++j) to[j] += from[j];
@@ -87,8 +64,7 @@ void embed_gradient(thread_pool& pool, std::span<const std::int32_t> tokens, mat
 template <class T>
 void swiglu(thread_pool& pool, matrix<const T> gate_up, matrix<T> out) {
   const std::int64_t width = out.size(1);
-  check_shapes(gate_up.size(0) == out.size(0) && gate_up.size(1) == 2 * width, "swiglu", "gate_up[T,2F], out[T,F]",
-               gate_up, out);
+  checks::swiglu(gate_up, out);
   for_row_tiles(pool, out.size(0), 3 * width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T* gate = gate_up.row(i);
@@ -104,8 +80,7 @@ void swiglu(thread_pool& pool, matrix<const T> gate_up, matrix<T> out) {
 template <class T>
 void swiglu_gradient(thread_pool& pool, matrix<const T> gate_up, matrix<const T> dout, matrix<T> dgate_up) {
   const std::int64_t width = dout.size(1);
-  check_shapes(gate_up.size(0) == dout.size(0) && gate_up.size(1) == 2 * width && dgate_up.shape() == gate_up.shape(),
-               "swiglu_gradient", "gate_up[T,2F], dout[T,F], dgate_up[T,2F]", gate_up, dout, dgate_up);
+  checks::swiglu_gradient(gate_up, dout, dgate_up);
   for_row_tiles(pool, dout.size(0), 5 * width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T* gate = gate_up.row(i);
@@ -140,10 +115,8 @@ void add(thread_pool& pool, matrix<const T> x, matrix<T> y) {
 /// y[m,E] = the rows of x[T,E] listed in rows[m], ascending and unique.
 template <class T>
 void gather_rows(thread_pool& pool, matrix<const T> x, std::span<const std::int64_t> rows, matrix<T> y) {
-  const auto count = static_cast<std::int64_t>(rows.size());
-  check_shapes(y.size(0) == count && y.size(1) == x.size(1), "gather_rows", "x[T,E], rows[m], y[m,E]", x, y);
-  detail::check_rows(rows, x.size(0), "gather_rows");
-  for_row_tiles(pool, count, y.size(1), [&](std::int64_t begin, std::int64_t end) {
+  checks::gather_rows(x, rows, y);
+  for_row_tiles(pool, y.size(0), y.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       std::copy_n(x.row(rows[static_cast<std::size_t>(i)]), y.size(1), y.row(i));
   });
@@ -152,11 +125,8 @@ void gather_rows(thread_pool& pool, matrix<const T> x, std::span<const std::int6
 /// dx[T,E] at rows[m], ascending and unique, += dy[m,E].
 template <class T>
 void scatter_add_rows(thread_pool& pool, matrix<const T> dy, std::span<const std::int64_t> rows, matrix<T> dx) {
-  const auto count = static_cast<std::int64_t>(rows.size());
-  check_shapes(dy.size(0) == count && dy.size(1) == dx.size(1), "scatter_add_rows", "dy[m,E], rows[m], dx[T,E]", dy,
-               dx);
-  detail::check_rows(rows, dx.size(0), "scatter_add_rows");
-  for_row_tiles(pool, count, dx.size(1), [&](std::int64_t begin, std::int64_t end) {
+  checks::scatter_add_rows(dy, rows, dx);
+  for_row_tiles(pool, dy.size(0), dx.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const T* from = dy.row(i);
       T* to = dx.row(rows[static_cast<std::size_t>(i)]);

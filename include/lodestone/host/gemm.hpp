@@ -118,8 +118,7 @@ void for_output_tiles(thread_pool& pool, const tiling& tile, std::int64_t rows, 
 /// y[M,N] = x[M,C] w[N,C]^T + beta y: the forward pass of a linear layer. beta is 0 (y is not read) or 1.
 template <class T>
 void gemm_nt(thread_pool& pool, matrix<const T> x, matrix<const T> w, matrix<T> y, T beta) {
-  check_shapes(x.size(1) == w.size(1) && y.size(0) == x.size(0) && y.size(1) == w.size(0), "gemm_nt",
-               "x[M,C], w[N,C], y[M,N]", x, w, y);
+  checks::gemm_nt(x, w, y);
   if (y.size(0) == 1) {  // one token: a matrix-vector product, bound by reading w
     for_row_tiles(pool, y.size(1), x.size(1), [&](std::int64_t j, std::int64_t end) {
       detail::assign(detail::eigen_row<T>(y.data() + j, end - j),
@@ -138,8 +137,7 @@ void gemm_nt(thread_pool& pool, matrix<const T> x, matrix<const T> w, matrix<T> 
 /// dx[M,C] = dy[M,N] w[N,C] + beta dx: the input gradient of a linear layer.
 template <class T>
 void gemm_nn(thread_pool& pool, matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
-  check_shapes(dy.size(1) == w.size(0) && dx.size(0) == dy.size(0) && dx.size(1) == w.size(1), "gemm_nn",
-               "dy[M,N], w[N,C], dx[M,C]", dy, w, dx);
+  checks::gemm_nn(dy, w, dx);
   const detail::tiling tile = detail::choose_tiling(dx.size(0), dx.size(1), dy.size(1));
   detail::for_output_tiles(pool, tile, dx.size(0), dx.size(1), [&](auto i, auto i_end, auto j, auto j_end) {
     detail::assign(detail::map(dx.rows(i, i_end).columns(j, j_end)),
@@ -151,8 +149,7 @@ void gemm_nn(thread_pool& pool, matrix<const T> dy, matrix<const T> w, matrix<T>
 /// fixed chunks of rows, whose partial results are added in order.
 template <class T>
 void gemm_tn(thread_pool& pool, matrix<const T> dy, matrix<const T> x, matrix<T> dw, T beta) {
-  check_shapes(dy.size(0) == x.size(0) && dw.size(0) == dy.size(1) && dw.size(1) == x.size(1), "gemm_tn",
-               "dy[M,N], x[M,C], dw[N,C]", dy, x, dw);
+  checks::gemm_tn(dy, x, dw);
   const std::int64_t depth = dy.size(0);
   const detail::tiling tile = detail::choose_chunked_tiling(dw.size(0), dw.size(1), depth);
   const std::int64_t chunks = tile_count(depth, tile.depth);

@@ -5,35 +5,11 @@
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <string>
 
 #include <lodestone/host/exponential.hpp>
 #include <lodestone/host/tiles.hpp>
 
 namespace lodestone::on_host {
-
-namespace detail {
-template <class T>
-void check_labels(matrix<const T> logits, vector<const T> lse, std::span<const std::int64_t> offsets,
-                  std::span<const std::int32_t> labels, std::size_t values, const char* operation) {
-  check_shapes(lse.size(0) == logits.size(0) && lse.is_contiguous() &&
-                   static_cast<std::int64_t>(offsets.size()) == logits.size(0) + 1,
-               operation, "logits[m,V], offsets[m+1], lse[m]", logits, lse);
-  for (std::size_t r = 0; r + 1 < offsets.size(); ++r)
-    if (offsets[r] < 0 || offsets[r + 1] < offsets[r])
-      throw shape_error("offsets must be ascending and not negative", operation);
-  const std::int64_t last = offsets.back();
-  if (last > static_cast<std::int64_t>(labels.size()) || last > static_cast<std::int64_t>(values))
-    throw shape_error("offsets end at " + std::to_string(last) + ", past " + std::to_string(labels.size()) +
-                          " labels or " + std::to_string(values) + " values",
-                      operation);
-  for (std::int64_t k = offsets.front(); k < last; ++k)
-    if (const std::int32_t label = labels[static_cast<std::size_t>(k)]; label < 0 || label >= logits.size(1))
-      throw shape_error("label " + std::to_string(label) + " lies outside the vocabulary of " +
-                            std::to_string(logits.size(1)),
-                        operation, "check that the tokenizer belongs to this model");
-}
-}  // namespace detail
 
 /// Log-probabilities of the labels of each row, and each row's log-sum-exp for label_gradient.
 ///
@@ -43,7 +19,7 @@ void check_labels(matrix<const T> logits, vector<const T> lse, std::span<const s
 template <class T>
 void label_log_probs(thread_pool& pool, matrix<const T> logits, std::span<const std::int64_t> offsets,
                      std::span<const std::int32_t> labels, vector<T> lse, std::span<double> log_probs) {
-  detail::check_labels<T>(logits, lse, offsets, labels, log_probs.size(), "label_log_probs");
+  check_labels(logits, lse, offsets, labels, log_probs.size(), "label_log_probs");
   const std::int64_t width = logits.size(1);
   for_row_tiles(pool, logits.size(0), width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -73,8 +49,7 @@ template <class T>
 void label_gradient(thread_pool& pool, matrix<const T> logits, vector<const T> lse,
                     std::span<const std::int64_t> offsets, std::span<const std::int32_t> labels,
                     std::span<const double> coefficients, matrix<T> d_logits) {
-  check_shapes(d_logits.shape() == logits.shape(), "label_gradient", "logits[m,V], d_logits[m,V]", logits, d_logits);
-  detail::check_labels<T>(logits, lse, offsets, labels, coefficients.size(), "label_gradient");
+  checks::label_gradient(logits, lse, offsets, labels, coefficients.size(), d_logits);
   const std::int64_t width = logits.size(1);
   for_row_tiles(pool, logits.size(0), width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {

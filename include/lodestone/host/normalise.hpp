@@ -15,11 +15,9 @@ namespace lodestone::on_host {
 /// heads normalises each head (Qwen3). y may be x itself.
 template <class T>
 void rmsnorm(thread_pool& pool, matrix<const T> x, vector<const T> weight, T epsilon, matrix<T> y, vector<T> rstd) {
+  checks::rmsnorm(x, weight, y, rstd);
   const std::int64_t size = weight.size(0);
-  const std::int64_t groups = size == 0 ? 0 : x.size(1) / size;
-  check_shapes(size > 0 && groups * size == x.size(1) && y.shape() == x.shape() &&
-                   rstd.size(0) == x.size(0) * groups && weight.is_contiguous() && rstd.is_contiguous(),
-               "rmsnorm", "x[T,G*D], weight[D], y[T,G*D], rstd[T*G]", x, weight, y, rstd);
+  const std::int64_t groups = x.size(1) / size;
   for_row_tiles(pool, x.size(0), x.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
       for (std::int64_t g = 0; g < groups; ++g) {
@@ -38,13 +36,9 @@ void rmsnorm(thread_pool& pool, matrix<const T> x, vector<const T> weight, T eps
 template <class T>
 void rmsnorm_gradient(thread_pool& pool, matrix<const T> x, vector<const T> weight, vector<const T> rstd,
                       matrix<const T> dy, matrix<T> dx, vector<T> dweight, T beta) {
+  checks::rmsnorm_gradient(x, weight, rstd, dy, dx, dweight);
   const std::int64_t size = weight.size(0);
-  const std::int64_t groups = size == 0 ? 0 : x.size(1) / size;
-  check_shapes(size > 0 && groups * size == x.size(1) && dy.shape() == x.shape() && dx.shape() == x.shape() &&
-                   rstd.size(0) == x.size(0) * groups && (dweight.size(0) == 0 || dweight.size(0) == size) &&
-                   weight.is_contiguous() && rstd.is_contiguous() && dweight.is_contiguous(),
-               "rmsnorm_gradient", "x[T,G*D], weight[D], rstd[T*G], dy[T,G*D], dx[T,G*D], dweight[D] or empty", x,
-               weight, rstd, dy, dx, dweight);
+  const std::int64_t groups = x.size(1) / size;
   const auto rows = [&](std::int64_t begin, std::int64_t end, T* partial) {
     const T* w = weight.data();
     for (std::int64_t t = begin; t < end; ++t)

@@ -17,11 +17,7 @@ namespace lodestone::on_host {
 template <class T>
 void adamw(thread_pool& pool, vector<T> weights, vector<T> first_moment, vector<T> second_moment,
            vector<const T> gradient, const optim::adamw_step& step) {
-  check_shapes(first_moment.shape() == weights.shape() && second_moment.shape() == weights.shape() &&
-                   gradient.shape() == weights.shape() && weights.is_contiguous() && first_moment.is_contiguous() &&
-                   second_moment.is_contiguous() && gradient.is_contiguous(),
-               "adamw", "contiguous weights[n], first moment[n], second moment[n], gradient[n]", weights, first_moment,
-               second_moment, gradient);
+  checks::adamw(weights, first_moment, second_moment, gradient);
   const T keep = static_cast<T>(1.0 - step.learning_rate * step.weight_decay);
   const T beta1 = static_cast<T>(step.beta1);
   const T beta2 = static_cast<T>(step.beta2);

@@ -14,9 +14,7 @@ template <class T>
 void rope(thread_pool& pool, matrix<T> x, std::int64_t head_dim, matrix<const T> cosine, matrix<const T> sine,
           bool interleaved, bool inverse) {
   const std::int64_t half = cosine.size(1);
-  check_shapes(head_dim > 0 && x.size(1) % head_dim == 0 && 2 * half <= head_dim && cosine.size(0) == x.size(0) &&
-                   sine.shape() == cosine.shape(),
-               "rope", "x[T,heads*D], cosine[T,R/2], sine[T,R/2] with R <= D", x, cosine, sine);
+  checks::rope(x, head_dim, cosine, sine);
   const T sign = inverse ? T{-1} : T{1};
   for_row_tiles(pool, x.size(0), x.size(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {

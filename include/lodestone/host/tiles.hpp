@@ -1,12 +1,10 @@
-// Fixed tiles over rows and shape checks: what every host operation shares.
+// Fixed tiles over rows: what every host operation shares.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
-#include <string_view>
 
-#include <lodestone/core/error.hpp>
+#include <lodestone/core/checks.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/core/thread_pool.hpp>
 
@@ -18,15 +16,6 @@ using matrix = tensor_view<T, 2>;
 /// One axis.
 template <class T>
 using vector = tensor_view<T, 1>;
-
-/// Throws shape_error unless `fits`; `expected` states the shapes in the alphabet of the documentation.
-template <class... Views>
-void check_shapes(bool fits, std::string_view operation, std::string_view expected, const Views&... views) {
-  if (fits) [[likely]] return;
-  std::string got;
-  ((got.append(got.empty() ? "got " : ", ").append(to_string(views.shape()))), ...);
-  throw shape_error(got, operation, std::string("it needs ").append(expected));
-}
 
 /// Rows of one tile: about 16k elements, enough to pay for handing the tile out. Depends on the shape alone, never on
 /// the number of threads.

@@ -28,6 +28,9 @@ namespace lodestone::train {
 /// What a state keeps of each trained tensor: "weight.NAME", "first.NAME" and "second.NAME", in the accumulation type.
 inline constexpr const char* state_parts[] = {"weight.", "first.", "second."};
 
+/// The metadata of a state that holds what its backend chose by timing.
+inline constexpr const char* choices_key = "backend.choices";
+
 namespace detail {
 
 [[nodiscard]] inline std::string exact(double value) {
@@ -75,7 +78,8 @@ void for_each_state(Store& store, const Visit& visit) {
 }  // namespace detail
 
 /// Writes weights, moments and progress as the state of step `at.step` below `root` and returns its folder. `metadata`
-/// is kept beside them. Throws what training_state_writer throws.
+/// is kept beside them, and what the backend chose by timing where it does (`choices()`): a resumed run repeats it.
+/// Throws what training_state_writer throws.
 template <class Store>
 std::filesystem::path write_state(Store& store, const progress& at, const std::filesystem::path& root,
                                   std::map<std::string, std::string> metadata = {}) {
@@ -91,6 +95,7 @@ std::filesystem::path write_state(Store& store, const progress& at, const std::f
   metadata["progress.tokens"] = std::to_string(at.tokens);
   metadata["progress.best_loss"] = detail::exact(at.best_loss);
   metadata["progress.best_step"] = std::to_string(at.best_step);
+  if constexpr (requires { store.backend().choices(); }) metadata[choices_key] = store.backend().choices();
   training_state_writer writer(root, at.step, std::move(declarations), std::move(metadata));
   detail::for_each_state(store, [&](const std::string&, const stored_tensor&, auto view) {
     const auto values = store.backend().to_host(view);
@@ -99,10 +104,12 @@ std::filesystem::path write_state(Store& store, const progress& at, const std::f
   return writer.commit();
 }
 
-/// Restores weights and moments from a state and returns its progress. Throws format_error when a tensor is missing or
-/// has another size or element type than the store's: a state belongs to one model and one precision.
+/// Restores weights and moments from a state, and what its backend chose by timing where this one does, and returns its
+/// progress. `warning`, when not null, becomes empty, or a sentence when the backend cannot repeat those choices and
+/// the bits of the run that goes on may differ. Throws format_error when a tensor is missing or has another size or
+/// element type than the store's: a state belongs to one model and one precision.
 template <class Store>
-[[nodiscard]] progress read_state(Store& store, const training_state& state) {
+[[nodiscard]] progress read_state(Store& store, const training_state& state, std::string* warning = nullptr) {
   using element = std::remove_cvref_t<decltype(store.owned(0).master(0))>;
   std::size_t expected = 0;
   detail::for_each_state(store, [&](const std::string& name, const stored_tensor& tensor, auto) {
@@ -119,6 +126,15 @@ template <class Store>
     store.backend().from_host(state.tensors().template values<element>(name), view);
   });
   for (std::int64_t unit = 0; unit < unit_count(store.config()); ++unit) store.updated(unit);
+  if (warning != nullptr) warning->clear();
+  if constexpr (requires { store.backend().set_choices(std::string()); }) {
+    const auto found = state.metadata().find(choices_key);
+    const std::string told = found != state.metadata().end()
+                                 ? std::string(store.backend().set_choices(found->second))
+                                 : std::string("the checkpoint says nothing of how products were computed; that is "
+                                               "chosen anew, and last bits may differ from the run before");
+    if (warning != nullptr) *warning = told;
+  }
   progress at;
   at.step = detail::integer_of<std::int64_t>(state, "progress.step");
   at.steps = detail::integer_of<std::int64_t>(state, "progress.steps");

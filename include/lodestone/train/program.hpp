@@ -150,7 +150,8 @@ class program {
   }
 
   /// Sizes the arena for the plan and runs its largest micro-batch once, so that running out of memory shows before the
-  /// first step. Gradients are discarded; weights do not change.
+  /// first step. Where the backend chooses between ways to compute a product (`choose_products()`), it does so now, for
+  /// those of this micro-batch, while the arena's memory is free. Gradients are discarded; weights do not change.
   template <example_store Data>
   train::need rehearse(const Data& data, const epoch_plan& plan) {
     fit_activations(data, plan);
@@ -166,6 +167,11 @@ class program {
       };
       model_.train(batch, table_, loss_.is_linear(), no_coefficients, false);
       model_.weights().zero_gradients();
+      if constexpr (requires { model_.backend().choose_products(); }) {
+        model_.backend().memory().reserve(0);
+        model_.backend().choose_products();
+        model_.backend().memory().reserve(need.activation_bytes);
+      }
     }
     return need;
   }
