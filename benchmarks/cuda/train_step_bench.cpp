@@ -1,7 +1,8 @@
 // Training steps of Llama-3.2-1B's or Llama-3-8B's shapes with random weights on one GPU, in tokens/s.
 //
 //     train_step_bench [--model 1b|8b] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N] [--layers N] [--steps N]
-//                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs] [--mlp-rows N]
+//                      [--mlp-rows N]
+//                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs|automatic]
 //
 // One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as in
 // LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document. AdamW
@@ -14,10 +15,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include <lodestone/activations/automatic.hpp>
 #include <lodestone/activations/table.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/core/random.hpp>
@@ -46,6 +49,10 @@ struct activation_choice {
     activation_table result = named(layers);
     result.mlp_rows = mlp_rows;
     return result;
+  }
+  [[nodiscard]] std::optional<activations::memory_budget> budget() const {
+    if (name != "automatic") return std::nullopt;
+    return activations::memory_budget{};
   }
   [[nodiscard]] activation_table named(std::int64_t layers) const {
     if (name == "keep-all") return activations::keep_all{}.table(layers);
