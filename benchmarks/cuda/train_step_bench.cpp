@@ -1,13 +1,13 @@
 // Training steps of Llama-3.2-1B's or Llama-3-8B's shapes with random weights on one GPU, in tokens/s.
 //
-//     train_step_bench [--model 1b|8b] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N] [--layers N] [--steps N]
-//                      [--mlp-rows N]
+//     train_step_bench [--model 1b|8b] [--layers N] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N]
+//                      [--steps N] [--mlp-rows N]
 //                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs|automatic]
 //
-// One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as in
-// LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document. AdamW
-// on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak of the
-// arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
+// One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as
+// in LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document.
+// AdamW on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak of
+// the arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -225,7 +225,8 @@ int main(int argc, char** argv) {
               static_cast<long long>(data.size()), static_cast<long long>(total), loss, 1e3 * median,
               static_cast<double>(total) / median);
   if (plan.steps.front().micro_batches.size() > 1) return 0;  // what follows was counted for the largest pack
-  std::printf("weights %.2f, training %.2f, activations %.2f, on the host %.2f GiB; %.0f TFLOP/s of products, %.0f of attention\n",
+  std::printf("weights %.2f, training %.2f, activations %.2f, on the host %.2f GiB; %.0f TFLOP/s of products, %.0f of "
+              "attention\n",
               static_cast<double>(need.weight_bytes) / (1 << 30), static_cast<double>(need.training_bytes) / (1 << 30),
               static_cast<double>(need.activation_bytes) / (1 << 30),
               static_cast<double>(need.parked_bytes) / (1 << 30), need.done.matrix_flops / median * 1e-12,

@@ -113,9 +113,10 @@ measurement measure(const model_config& config, const std::vector<std::int64_t>&
   const documents data(lengths, config.vocabulary);
   store_type store(config, std::make_unique<backend>(s.threads), parameters::purpose::training);
   random_stream random(2, random_purpose::initialise);
-  for (std::int64_t unit = 0; unit < store.units(); ++unit)
+  for (std::int64_t unit = 0; unit < store.units(); ++unit) {
     const std::span<float> weights = store.mutable_weights(unit).flat();
     for (float& value : weights) value = static_cast<float>(0.05 * random.normal());
+  }
   model_type model(config, store);
   const activation_table table = activations::keep_all{}.table(config.layers);
   step_plan plan;
