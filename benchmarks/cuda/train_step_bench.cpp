@@ -6,8 +6,8 @@
 //
 // One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as
 // in LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document.
-// AdamW on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak of
-// the arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
+// AdamW on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak
+// of the arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

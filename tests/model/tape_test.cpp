@@ -180,6 +180,34 @@ BOOST_AUTO_TEST_CASE(both_memories_are_counted_to_the_byte) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(adapters_train_alike_wherever_tensors_wait_and_both_memories_are_counted) {
+  model_config config = small_config();
+  config.layers = 4;
+  adapter_config adapters;
+  adapters.rank = 3;
+  adapters.targets = {"all-linear"};
+  const trained_parts trained = trained_parts::only(adapters, true, true);
+  const token_batch batch = small_batch({5, 2, 7}, config.vocabulary);
+  for (const std::int64_t rows : {0, 4}) {
+    activation_table everything = activations::keep_all{}.table(4);
+    everything.mlp_rows = rows;
+    auto kept = small_store<host<double>>(config, 1, trained);
+    const auto expected = train_once(*kept, batch, everything);
+    for (activation_table table : tables(4)) {
+      table.mlp_rows = rows;
+      const train::need need =
+          train::count_micro_batch<model_of<late_copies>>(config, batch, table, false, trained);
+      auto weights = small_store<late_copies>(config, 1, trained);
+      late_copies& b = weights->backend();
+      b.reserve_parking(need.parked_bytes);
+      b.memory().reserve(need.activation_bytes);
+      BOOST_TEST((train_once(*weights, batch, table) == expected));
+      BOOST_TEST(b.memory().peak() == need.activation_bytes);
+      BOOST_TEST(b.parking().peak() == need.parked_bytes);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(offloading_leaves_two_layers_on_the_device) {
   model_config config = small_config();
   const token_batch batch = small_batch({600}, config.vocabulary);
