@@ -1,4 +1,4 @@
-// The rows of a token stream grouped by token, in pieces that a parallel sum over the rows of each token takes one by one.
+// The rows of a token stream grouped by token, in pieces for a parallel sum over the rows of each token.
 #pragma once
 
 #include <algorithm>
@@ -33,8 +33,8 @@ struct token_groups {
   std::int64_t partials = 0;  ///< partial sums in all, fewer than most_partials
 
   static constexpr std::int64_t most_partials = 1024;  ///< bounds the memory of partial sums
-  /// Rows that a piece of a stream of `tokens` may have: with 64 of bf16, writing and reading partial sums in float adds
-  /// at most a sixteenth to the bytes.
+  /// Rows that a piece of a stream of `tokens` may have: with 64 of bf16, writing and reading partial sums in float
+  /// adds at most a sixteenth to the bytes.
   [[nodiscard]] static std::int64_t longest_piece(std::int64_t tokens) {
     constexpr std::int64_t pieces = most_partials / 2;  // a cut token has fewer than 2 rows / longest pieces
     return std::max<std::int64_t>(64, (tokens + pieces - 1) / pieces);
@@ -68,7 +68,7 @@ void counting_sort(std::vector<Item>& items, std::vector<Item>& room, std::size_
 
 inline token_groups token_groups::of(std::span<const std::int32_t> tokens) {
   token_groups result;
-  const auto id_of = [&](std::int32_t row) { return static_cast<std::uint32_t>(tokens[static_cast<std::size_t>(row)]); };
+  const auto token_of = [&](std::int32_t row) { return tokens[static_cast<std::size_t>(row)]; };
   result.order.resize(tokens.size());
   std::iota(result.order.begin(), result.order.end(), 0);
   std::uint32_t largest = 0;
@@ -77,7 +77,7 @@ inline token_groups token_groups::of(std::span<const std::int32_t> tokens) {
   std::vector<std::int32_t> rows(tokens.size());
   for (unsigned shift = 0; shift < 32 && (largest >> shift) != 0; shift += bits)
     detail::counting_sort(result.order, rows, std::size_t{1} << bits, [&](std::int32_t row) {
-      return std::size_t{(id_of(row) >> shift) & ((1U << bits) - 1)};
+      return std::size_t{(static_cast<std::uint32_t>(token_of(row)) >> shift) & ((1U << bits) - 1)};
     });
 
   const auto count = static_cast<std::int32_t>(tokens.size());
@@ -86,8 +86,8 @@ inline token_groups token_groups::of(std::span<const std::int32_t> tokens) {
   std::vector<token_piece> joins;
   std::int32_t partials = 0;
   for (std::int32_t begin = 0, end = 0; begin < count; begin = end) {
-    const std::int32_t token = tokens[static_cast<std::size_t>(result.order[static_cast<std::size_t>(begin)])];
-    while (end < count && tokens[static_cast<std::size_t>(result.order[static_cast<std::size_t>(end)])] == token) ++end;
+    const std::int32_t token = token_of(result.order[static_cast<std::size_t>(begin)]);
+    while (end < count && token_of(result.order[static_cast<std::size_t>(end)]) == token) ++end;
     if (end - begin <= longest) {
       sums.push_back({token, begin, end - begin, -1});
       continue;

@@ -152,8 +152,8 @@ class cuda {
     return list;
   }
 
-  /// The tokens of a stream; with `for_gradient` also their groups, as embed_gradient() needs them. The host groups them
-  /// before the first copy waits for the lane, so that it does so while the device is busy with what was asked before.
+  /// The tokens of a stream; with `for_gradient` also their groups, as embed_gradient() needs. The host makes these
+  /// before the first copy waits for the lane: while the device is busy with what was asked before.
   [[nodiscard]] stream_tokens upload_tokens(std::span<const std::int32_t> ids, bool for_gradient) {
     token_groups groups = for_gradient ? token_groups::of(ids) : token_groups{};
     stream_tokens list{upload(ids), {}, {}, std::move(groups)};

@@ -20,9 +20,9 @@ inline constexpr int embed_gradient_packs = 2;
 /// One piece a block (x) and range of columns (y): target row += its rows of dout, in order. The target is the token's
 /// row of dtable or a row of `partials` [.., width], which starts at 0.
 template <int N, class T>
-__global__ void __launch_bounds__(256) embed_gradient_kernel(const token_piece* pieces, const std::int32_t* order,
-                                                             matrix<const T> dout, matrix<float> dtable,
-                                                             float* partials) {
+__global__ void __launch_bounds__(256)
+    embed_gradient_kernel(const token_piece* pieces, const std::int32_t* order, matrix<const T> dout,
+                          matrix<float> dtable, float* partials) {
   constexpr int packs = embed_gradient_packs;
   const token_piece piece = pieces[blockIdx.x];
   const std::int64_t width = dtable.size(1);
@@ -137,10 +137,10 @@ void embed_gradient(cudaStream_t lane, vector<const token_piece> pieces, std::in
 }  // namespace lodestone::on_cuda
 
 #ifdef LODESTONE_INSTANTIATE_KERNELS
-#define LODESTONE_KERNELS_OF(T)                                                                                    \
-  template void lodestone::on_cuda::embed_gradient(cudaStream_t, vector<const token_piece>, std::int64_t,          \
-                                                   std::int64_t, const std::int32_t*, matrix<const T>,             \
-                                                   matrix<float>, void*);
+#define LODESTONE_KERNELS_OF(T)                                                                                       \
+  template void lodestone::on_cuda::embed_gradient(cudaStream_t, vector<const token_piece>, std::int64_t,             \
+                                                   std::int64_t, const std::int32_t*, matrix<const T>, matrix<float>, \
+                                                   void*);
 namespace lodestone::on_cuda {
 LODESTONE_KERNELS_OF(float)
 LODESTONE_KERNELS_OF(bf16)

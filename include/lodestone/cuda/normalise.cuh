@@ -122,9 +122,7 @@ __global__ void __launch_bounds__(256, 4 / P)
       if constexpr (Adds) copy(2, dx.data() + (begin + row) * dx.stride());
     }
   };
-  const auto read = [&](int row, int tensor, int p) {
-    return load<N>(reinterpret_cast<const T*>(at(row, tensor, p)));
-  };
+  const auto read = [&](int row, int tensor, int p) { return load<N>(reinterpret_cast<const T*>(at(row, tensor, p))); };
 
   pack<T, N> factors[P];
   float sums[P][N] = {};
@@ -175,8 +173,7 @@ __global__ void __launch_bounds__(256, 4 / P)
   for (int p = 0; p < P; ++p)
     if (own + 256 * p < packs)
 #pragma unroll
-      for (int k = 0; k < N; ++k)
-        partial[blockIdx.x * std::int64_t{size} + (own + 256 * p) * N + k] = sums[p][k];
+      for (int k = 0; k < N; ++k) partial[blockIdx.x * std::int64_t{size} + (own + 256 * p) * N + k] = sums[p][k];
 }
 
 /// dy n of one element; `row` counts groups.
