@@ -46,7 +46,7 @@ constexpr command_text commands[] = {
     {command::generate, "generate", "Continue a prompt"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
-    {command::demo, "demo", "Train a small real model on long real documents, in minutes, without a GPU"},
+    {command::demo, "demo", "Train a small real model on long real documents, in minutes, on the CPU or a GPU"},
 };
 
 // --- One option ------------------------------------------------------------------------------------------------------
@@ -522,8 +522,8 @@ void table::fill() {
   truth("rehearse", sft, s_.rehearse, "run the largest micro-batch once before the first step");
   choice("activations", trainers, s_.activations, {"keep-all", "keep-attention", "checkpoint"},
          "what is kept between forward and backward");
-  choice("backend", plan | model_runners, s_.backend, {"host", "cuda"}, "where the model is computed");
-  choice("dtype", plan | model_runners, s_.dtype, {"auto", "bf16", "f32", "f64"},
+  choice("backend", plan | model_runners | demo, s_.backend, {"host", "cuda"}, "where the model is computed");
+  choice("dtype", plan | model_runners | demo, s_.dtype, {"auto", "bf16", "f32", "f64"},
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
   choice("export_model", sft, s_.export_model, {"last", "best"},
          "which weights become the model: those of the last step, or of the lowest held-out loss");
