@@ -16,6 +16,7 @@
 #include <lodestone/train/program.hpp>
 
 using namespace lodestone;
+using model = llama<host<float>, blocked_attention>;  // on a GPU: llama<cuda<bf16>, flash_or_reference>
 
 // Plain text as an example: every token but the first is a target.
 encoded_sequence text_example(const tokenizer& tokens_of, const std::string& text, std::size_t longest) {
@@ -38,15 +39,14 @@ int main(int, char** arguments) {
     (number++ % 6 == 0 ? held_out : train).add(text_example(tokens_of, read_text(file), 256));
 
   dist::single communicator;
-  auto weights = parameters::load<host<float>>(folder, communicator);
-  auto program = lodestone::program{llama<host<float>, blocked_attention>{weights.config(), weights},
+  auto weights = parameters::load<model::backend_type>(folder, communicator);
+  auto program = lodestone::program{model{weights.config(), weights},
                                     loss::weighted_sft{.per = normalize::sequence},
                                     batching::packed{.tokens = 1'024, .packs_per_step = 2},
                                     position::contiguous{},
                                     activations::checkpoint{},
                                     optim::adamw{.learning_rate = 3e-3},
                                     communicator};
-
   const double before = program.evaluate(held_out).sequence_loss;
   const epoch_plan plan = program.plan(train, /*seed=*/1, /*epoch=*/0);
   for (std::int64_t number = 1; const step_plan& step : plan.steps) {

@@ -1,8 +1,6 @@
 // The subcommands. Each returns the exit status; failures are exceptions, which main() prints.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
 #include <string_view>
 
 #include "options.hpp"
@@ -29,13 +27,6 @@ int run_score(const settings& s);
 int run_generate(const settings& s);
 int run_inspect(const settings& s);
 int run_doctor(const settings& s);
-
-/// What `lodestone demo` may change.
-struct demo_options {
-  std::filesystem::path output;  ///< empty: lodestone-demo in the working folder
-  bool quick = false;
-  int threads = 0;
-};
-int demo(const demo_options& options);
+int run_demo(const settings& s);
 
 }  // namespace lodestone_cli

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -38,10 +39,9 @@
 #include <lodestone/train/loop.hpp>
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorders/html_report.hpp>
-#include <lodestone/train/recorders/jsonl.hpp>
-#include <lodestone/train/recorders/progress.hpp>
 
 #include "commands.hpp"
+#include "demo_model.hpp"
 
 namespace lodestone_cli {
 namespace {
@@ -49,7 +49,7 @@ namespace {
 using namespace lodestone;
 namespace fs = std::filesystem;
 
-constexpr std::int64_t pack_tokens = 4096;
+constexpr std::int64_t pack_tokens = demo_pack_tokens;
 constexpr std::int64_t bucket = 512;
 constexpr std::int64_t question_words = 8;  // tokens of "these words"
 constexpr std::int64_t answer_tokens = 24;
@@ -215,19 +215,6 @@ struct measurement {
   return targets > 0.0 ? sum / targets : 0.0;
 }
 
-[[nodiscard]] optim::adamw make_optimizer() {
-  optim::adamw adamw{.learning_rate = 3e-3, .beta2 = 0.99};
-  adamw.rate = optim::cosine(0.1);
-  return adamw;
-}
-
-[[nodiscard]] batching::packed make_packing() {
-  batching::packed packing;
-  packing.tokens = pack_tokens;
-  packing.packs_per_step = 1;
-  return packing;
-}
-
 /// Largest relative difference of the gradient's norm over all tensors, in double, between three ways to batch the same
 /// examples in one step.
 [[nodiscard]] double batching_difference(const fs::path& folder, const model_config& config,
@@ -238,7 +225,7 @@ struct measurement {
   std::vector<std::int64_t> lengths;
   for (std::int64_t i = 0; i < data.size(); ++i) lengths.push_back(data.length(i));
   const auto everything = data.size();
-  batching::packed packing = make_packing();
+  batching::packed packing = make_demo_packing();
   packing.packs_per_step = 0;
   packing.sequences_per_step = everything;
   const epoch_plan plans[] = {batching::naive{.sequences_per_step = everything}.plan(lengths, seed, 0),
@@ -252,7 +239,7 @@ struct measurement {
                                batching::naive{.sequences_per_step = everything},
                                position::contiguous{},
                                activations::checkpoint{},
-                               make_optimizer(),
+                               make_demo_optimizer(),
                                group};
     program.gradients(data, plan.steps.front(), {});
     std::vector<std::vector<double>> own;
@@ -282,7 +269,7 @@ struct measurement {
   for (std::int64_t i = 0; i < data.size(); ++i) lengths.push_back(data.length(i));
   const batching::cost_model cost = training_cost(config, 1.0);
   const int ranks[] = {8};
-  batching::packed packing = make_packing();
+  batching::packed packing = make_demo_packing();
   packing.packs_per_step = 8;
   std::vector<batching::plan_report> reports;
   reports.push_back(batching::make_report(
@@ -297,11 +284,12 @@ struct measurement {
 /// The run: one model that goes through the stages, and what is measured of it.
 class demonstration {
  public:
-  explicit demonstration(const demo_options& options)
-      : output_(options.output.empty() ? fs::path("lodestone-demo") : options.output),
-        packs_(options.quick ? 3 : 30),
-        pairs_(options.quick ? 8 : 40),
-        threads_(options.threads) {
+  explicit demonstration(const settings& s)
+      : settings_(s),
+        output_(s.output.empty() ? fs::path("lodestone-demo") : fs::path(s.output)),
+        packs_(s.quick ? 3 : 30),
+        pairs_(s.quick ? 8 : 40) {
+    static_cast<void>(arithmetic_of(s));  // faults in the settings show before anything is written
     if (fs::exists(output_) && !(fs::is_directory(output_) && fs::is_empty(output_)))
       throw io_error("exists already", output_.string(), "remove it, or choose another with --output");
   }
@@ -325,18 +313,18 @@ class demonstration {
     rope_override larger;
     larger.base = 1e5;
     const model_config config = with_rope_override(original, larger);
-    {
-      auto weights =
-          parameters::load<host<float>>(folder, group_, {parameters::purpose::inference, original, threads_});
-      measure("as published (RoPE base 10,000)", weights);
-    }
-    auto weights = parameters::load<host<float>>(folder, group_, {parameters::purpose::training, config, threads_});
-    measure("a: RoPE base 100,000, no training", weights);
-    train("b: continual training on text", weights, make.plain(all.trained, packs_ * pack_tokens), normalize::token);
+    measure("as published (RoPE base 10,000)",
+            *load_demo_model(settings_, {folder, original, parameters::purpose::inference}));
+    const std::unique_ptr<demo_model> model =
+        load_demo_model(settings_, {folder, config, parameters::purpose::training});
+    place_ = model->place();
+    if (settings_.backend == "cuda") place_ += ", " + arithmetic_of(settings_);
+    measure("a: RoPE base 100,000, no training", *model);
+    train("b: continual training on text", *model, make.plain(all.trained, packs_ * pack_tokens), normalize::token);
     const in_memory_store questions = make.questions(all.trained, packs_ * pack_tokens * 97 / 100);
-    train("c: questions, packed, loss weighting", weights, questions, normalize::sequence);
+    train("c: questions, packed, loss weighting", *model, questions, normalize::sequence);
 
-    parameters::save_folder(weights, output_ / "model", folder, {.type = dtype::f32});
+    model->save(output_ / "model", folder);
     in_memory_store few;
     for (std::int64_t i = 0; i < std::min<std::int64_t>(questions.size(), 24); ++i) {
       const example_view example = questions[i];
@@ -356,54 +344,30 @@ class demonstration {
   }
 
  private:
-  using store = parameters::replicated<host<float>>;
-  using model = llama<host<float>, blocked_attention>;
-
-  auto make_program(store& weights, normalize per) {
-    return lodestone::program{model{weights.config(), weights},
-                              loss::weighted_sft{.per = per},
-                              make_packing(),
-                              position::contiguous{},
-                              activations::keep_attention{},
-                              make_optimizer(),
-                              group_};
-  }
-
-  void measure(const std::string& stage, store& weights) {
-    auto program = make_program(weights, normalize::token);
-    const evaluation text = program.evaluate(held_out_, bucket);
+  void measure(const std::string& stage, demo_model& model) {
+    const evaluation text = model.evaluate(held_out_, bucket);
     measurement own;
     own.stage = stage;
     own.text = text.token_loss;
     for (const auto& [begin, end] : ranges) own.by_position.push_back(between(text, begin, end));
     buckets_.push_back(text.bucket_loss);
-    own.right = program.evaluate(right_).sequence_loss;
-    own.wrong = program.evaluate(wrong_).sequence_loss;
+    own.right = model.evaluate(right_).sequence_loss;
+    own.wrong = model.evaluate(wrong_).sequence_loss;
     note(printed("%-40s loss at 2k-4k %.3f, answers %.3f (right document) %.3f (wrong)", stage.c_str(),
                  own.by_position.back(), own.right, own.wrong));
     measured_.push_back(std::move(own));
   }
 
-  void train(const std::string& stage, store& weights, const in_memory_store& data, normalize per) {
-    auto program = make_program(weights, per);
-    weights.zero_moments();  // each stage is a run of its own
+  void train(const std::string& stage, demo_model& model, const in_memory_store& data, normalize per) {
     train::loop_options options;
     options.title = stage;
     options.epochs = 4;  // max_steps ends it: packs differ a little in number from epoch to epoch
     options.max_steps = packs_;
     options.seed = seed;
     options.pack_capacity = pack_tokens;
-    struct curve {
-      std::vector<double>* losses;
-      void record(const step_record& event) { losses->push_back(event.loss); }
-    };
     losses_.emplace_back(stage, std::vector<double>{});
-    recorders heard{progress_recorder{}, jsonl_recorder{output_ / (stage.substr(0, 1) + "_metrics.jsonl")},
-                    curve{&losses_.back().second}};
-    train::no_saver nothing_to_save;
-    const in_memory_store none;
-    train::run(program, data, none, options, heard, nothing_to_save, [] { return false; });
-    measure(stage, weights);
+    model.train(data, per, options, output_ / (stage.substr(0, 1) + "_metrics.jsonl"), losses_.back().second);
+    measure(stage, model);
   }
 
   void print_results(const std::vector<batching::plan_report>& plans, double difference, std::int64_t checked,
@@ -422,7 +386,7 @@ class demonstration {
         "\n%lld examples batched naively, sorted and packed give gradients that differ by %.1e at most "
         "(relative, per tensor, double precision)\n",
         static_cast<long long>(checked), difference);
-    text += printed("\n%.0f seconds in all\n", seconds);
+    text += printed("\n%.0f seconds in all, trained on %s\n", seconds, place_.c_str());
     print(text);
   }
 
@@ -435,7 +399,7 @@ class demonstration {
 
   void write_report(const std::vector<batching::plan_report>& plans, double difference, std::int64_t checked,
                     double seconds) const {
-    html_report report("Lodestone: LongAlign on the CPU",
+    html_report report("Lodestone: LongAlign on " + place_,
                        "TinyStories-656K, trained at 512 tokens, learns to read State of the Union speeches at 4,096");
     const measurement& first = measured_.front();
     const measurement& last = measured_.back();
@@ -539,16 +503,17 @@ class demonstration {
         program +
         " score --model tuned/model --data held_out.jsonl\n"
         "  " +
-        program + " generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n");
+        program + " generate --model tuned/model --prompt \"...\" --max-new-tokens 100\n" +
+        (settings_.backend == "cuda" ? "each with --backend cuda to compute on the GPU\n" : ""));
   }
 
   static constexpr std::pair<std::int64_t, std::int64_t> ranges[] = {{0, 512}, {512, 1024}, {1024, 2048}, {2048, 4096}};
 
+  const settings& settings_;
   fs::path output_;
   std::int64_t packs_;
   std::uint64_t pairs_;
-  int threads_;
-  dist::single group_;
+  std::string place_;  // where the model was trained
   in_memory_store held_out_, right_, wrong_;
   std::vector<measurement> measured_;
   std::vector<std::vector<double>> buckets_;
@@ -557,6 +522,6 @@ class demonstration {
 
 }  // namespace
 
-int demo(const demo_options& options) { return demonstration(options).run(); }
+int run_demo(const settings& s) { return demonstration(s).run(); }
 
 }  // namespace lodestone_cli

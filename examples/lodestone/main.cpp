@@ -48,7 +48,7 @@ int run(int argc, char** argv) {
     case command::generate: return run_generate(s);
     case command::inspect: return run_inspect(s);
     case command::doctor: return run_doctor(s);
-    case command::demo: return demo({s.output, s.quick, static_cast<int>(s.threads)});
+    case command::demo: return run_demo(s);
   }
   return usage_error;
 }

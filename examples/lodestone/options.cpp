@@ -46,7 +46,7 @@ constexpr command_text commands[] = {
     {command::generate, "generate", "Continue a prompt"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
-    {command::demo, "demo", "Train a small real model on long real documents, in minutes, without a GPU"},
+    {command::demo, "demo", "Train a small real model on long real documents, in minutes, on the CPU or a GPU"},
 };
 
 // --- One option ------------------------------------------------------------------------------------------------------
@@ -525,8 +525,8 @@ void table::fill() {
          "what is kept between forward and backward; automatic: as much as fits, see plan");
   number("memory_budget", trainers, s_.memory_budget,
          "GiB that weights, training state and activations may take (activations automatic); 0: what is free");
-  choice("backend", plan | model_runners, s_.backend, {"host", "cuda"}, "where the model is computed");
-  choice("dtype", plan | model_runners, s_.dtype, {"auto", "bf16", "f32", "f64"},
+  choice("backend", plan | model_runners | demo, s_.backend, {"host", "cuda"}, "where the model is computed");
+  choice("dtype", plan | model_runners | demo, s_.dtype, {"auto", "bf16", "f32", "f64"},
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
   choice("export_model", sft, s_.export_model, {"last", "best"},
          "which weights become the model: those of the last step, or of the lowest held-out loss");

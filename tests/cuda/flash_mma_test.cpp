@@ -13,7 +13,10 @@
 #include <boost/test/unit_test.hpp>
 
 #include <lodestone/core/random.hpp>
+#include <lodestone/cuda/backend.hpp>
 #include <lodestone/cuda/device.hpp>
+#include <lodestone/cuda/flash_policy.hpp>
+#include <lodestone/model/counting.hpp>
 
 namespace {
 
@@ -401,6 +404,46 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused) {
   BOOST_CHECK_THROW((void)on_cuda::make_flash_schedule(twice, 8, 8, {1, 1, 64, 1.0}), shape_error);
   BOOST_CHECK_THROW((void)on_cuda::make_flash_schedule({}, 8, 8, {1, 1, 72, 1.0}), shape_error);
   BOOST_CHECK_THROW((void)on_cuda::make_flash_schedule({}, std::int64_t{1} << 30, 8, {1, 1, 64, 1.0}), shape_error);
+}
+
+BOOST_AUTO_TEST_CASE(schedules_are_made_once_for_a_micro_batch) {
+  using backend = count<cuda<bf16>>;
+  backend counting;
+  const attention_shape shape{4, 2, 64, 0.125};
+  const std::vector<slice> pack{{0, 300, 0, 300}, {300, 310, 300, 310}};
+  const std::vector<slice> other{{0, 310, 0, 310}};
+  const std::int64_t delta = 310 * 4 * 4;
+  {
+    const flash_or_reference::per_batch<backend> policy;
+    policy.prepare(counting, shape, pack, 310, 310);
+    const std::int64_t one = counting.memory().in_use();
+    const auto schedule = on_cuda::make_flash_schedule(pack, 310, 310, shape);
+    BOOST_TEST((one >= static_cast<std::int64_t>(schedule.bytes()) && one < delta));
+    const on_cuda::flash_schedule* made = nullptr;
+    for (const bool backward : {false, true, true}) {
+      const auto held = policy.reserve(counting, shape, pack, 310, 310, backward);
+      BOOST_TEST((counting.memory().in_use() >= one + (backward ? delta : 0)));
+      BOOST_TEST((made == nullptr || made == &held.first.plan->schedule));
+      made = &held.first.plan->schedule;
+      BOOST_TEST(made->queries.tiles.size() == schedule.queries.tiles.size());
+      BOOST_TEST(made->keys.segments.size() == schedule.keys.segments.size());
+    }
+    BOOST_TEST(counting.memory().in_use() == one);
+    policy.prepare(counting, shape, other, 310, 310);
+    const std::int64_t two = counting.memory().in_use();
+    BOOST_TEST(two > one);
+    policy.prepare(counting, shape, pack, 310, 400);  // other keys
+    policy.prepare(counting, {4, 4, 64, 0.125}, pack, 310, 310);
+    const std::int64_t four = counting.memory().in_use();
+    BOOST_TEST(four > two);
+    policy.prepare(counting, shape, other, 310, 310);
+    BOOST_TEST(counting.memory().in_use() == four);
+    policy.prepare(counting, {4, 2, 24, 0.125}, pack, 310, 310);  // attention_reference shares nothing
+    BOOST_TEST(counting.memory().in_use() == four);
+    BOOST_CHECK_THROW(policy.prepare(counting, shape, std::vector<slice>{{0, 400, 0, 400}}, 310, 310), shape_error);
+    BOOST_TEST(counting.memory().in_use() == four);
+  }
+  BOOST_TEST(counting.memory().in_use() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(heads_of_64) { check_head_dim<64>(); }

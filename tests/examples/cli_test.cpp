@@ -222,6 +222,13 @@ BOOST_AUTO_TEST_CASE(a_backend_that_is_not_there_is_one_clear_line) {
   BOOST_TEST(has(absent.err, "backend host"), absent.err);
 }
 
+BOOST_AUTO_TEST_CASE(a_demonstration_that_cannot_run_writes_nothing) {
+  const temporary_folder folder;
+  check_refused(run(folder.path(), {"demo", "--output", "demo", "--dtype", "bf16"}), {"dtype", "f32 or f64"});
+  check_refused(run(folder.path(), {"demo", "--output", "demo", "--backend", "tpu"}), {"backend", "host, cuda"});
+  BOOST_TEST(!fs::exists(folder / "demo"));
+}
+
 BOOST_AUTO_TEST_CASE(the_shipped_presets_are_valid) {
   const temporary_folder folder;
   std::size_t count = 0;

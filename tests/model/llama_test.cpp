@@ -32,6 +32,47 @@ namespace {
 using store = parameters::replicated<host<double>>;
 using model = llama<host<double>, blocked_attention>;
 
+/// A policy whose calls of one micro-batch share something: here a list of what was made, and how often it was asked.
+struct sharing_attention {
+  static inline std::int64_t batches = 0;
+  static inline std::int64_t made = 0;
+  static inline std::int64_t calls = 0;
+
+  template <class Backend>
+  struct per_batch {
+    struct key {
+      std::vector<slice> slices;
+      std::int64_t queries, keys;
+      friend bool operator==(const key&, const key&) = default;
+    };
+    mutable std::vector<key> all;
+    bool is_counted = (++batches, true);
+
+    void prepare(Backend&, const attention_shape&, std::span<const slice> slices, std::int64_t queries,
+                 std::int64_t keys) const {
+      const key own{{slices.begin(), slices.end()}, queries, keys};
+      if (std::ranges::find(all, own) == all.end()) all.push_back(own), ++made;
+    }
+    template <class Q, class... Rest>
+    void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, Q k,
+                 const Rest&... rest) const {
+      expect_prepared(slices, q.size(0), k.size(0));
+      blocked_attention{}.forward(backend, shape, slices, q, k, rest...);
+    }
+    template <class Q, class... Rest>
+    void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, Q k,
+                  const Rest&... rest) const {
+      expect_prepared(slices, q.size(0), k.size(0));
+      blocked_attention{}.backward(backend, shape, slices, q, k, rest...);
+    }
+    void expect_prepared(std::span<const slice> slices, std::int64_t queries, std::int64_t keys) const {
+      ++calls;
+      const key own{{slices.begin(), slices.end()}, queries, keys};
+      BOOST_TEST((std::ranges::find(all, own) != all.end()), queries << " queries, " << keys << " keys");
+    }
+  };
+};
+
 /// A loss with fixed coefficients, so that it is linear in log p.
 auto fixed_coefficients(const token_batch& batch) {
   std::vector<double> c;
@@ -434,6 +475,38 @@ BOOST_AUTO_TEST_CASE(wrong_tokens_and_overlapping_slices_are_refused) {
   batch = small_batch({4}, config.vocabulary);
   batch.slices.push_back({2, 4, 0, 4, slice_kind::full});
   BOOST_CHECK_THROW(static_cast<void>(m.log_probs(batch)), shape_error);
+}
+
+BOOST_AUTO_TEST_CASE(a_policy_shares_what_it_made_among_the_calls_of_a_micro_batch) {
+  model_config config = small_config();
+  config.layers = 5;
+  config.windows = {0, 3, 0, 3, 0};
+  auto weights = small_store<host<double>>(config);
+  auto others = small_store<host<double>>(config);
+  model plain(config, *weights);
+  llama<host<double>, sharing_attention> sharing(config, *others);
+  const activation_table table = activations::checkpoint{}.table(config.layers);
+  for (const double share : {0.3, 1.1}) {  // the last layer for some rows, and for all
+    const token_batch batch = small_batch({5, 1, 7}, config.vocabulary, 1, share);
+    const std::vector<double> c = fixed_coefficients(batch);
+    const auto coefficients = [&](std::span<const double>, std::span<double> out) {
+      std::ranges::copy(c, out.begin());
+      return 0.0;
+    };
+    weights->zero_gradients();
+    others->zero_gradients();
+    sharing_attention::batches = sharing_attention::made = sharing_attention::calls = 0;
+    BOOST_TEST(sharing.train(batch, table, true, coefficients, true) == train_once(plain, batch, table));
+    BOOST_TEST((gradients(*others) == gradients(*weights)));
+    BOOST_TEST(sharing_attention::batches == 1);
+    BOOST_TEST(sharing_attention::made == (share < 1.0 ? 3 : 2));  // whole, with a window, the gathered rows
+    BOOST_TEST(sharing_attention::calls == 3 * config.layers);     // forward, again, backward
+    BOOST_TEST((sharing.log_probs(batch) == plain.log_probs(batch)));
+    BOOST_TEST(sharing_attention::batches == 2);
+  }
+  auto cache = sharing.make_cache(9);  // its slices see rows of earlier calls
+  static_cast<void>(sharing.extend(cache, small_batch({4}, config.vocabulary)));
+  static_cast<void>(sharing.extend(cache, small_batch({3}, config.vocabulary)));
 }
 
 BOOST_AUTO_TEST_CASE(gathered_slices_see_the_same_keys) {

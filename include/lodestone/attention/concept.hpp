@@ -54,6 +54,12 @@ concept has_attention_backward =
 ///  4. backward is the gradient of forward.
 ///  5. Query head h reads key-value head h / (H / K).
 ///  6. Memory is linear in Tq + Tk, whatever the slices.
+/// Optional
+///  1. `reserve(backend, shape, slices, Tq, Tk, backward)`: an object that holds the memory of one call. The counting
+///     backend calls it in place of the call.
+///  2. `per_batch<Backend>`: a class, made anew for each micro-batch by default, that is the policy for its calls and
+///     keeps what they share. Its `prepare(backend, shape, slices, Tq, Tk)` is called before the first layer for every
+///     kind of call that follows, so that what it takes from the arena lies below the tensors of the layers.
 /// Not required: any order of the slices, any head dimension beyond those the policy documents, thread safety.
 template <class Policy, class Backend>
 concept attention_policy = has_attention_forward<Policy, Backend> && has_attention_backward<Policy, Backend>;

@@ -1,8 +1,10 @@
 // flash_mma as an attention policy of cuda<bf16>, and the choice between it and attention_reference.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -14,6 +16,7 @@
 #include <lodestone/core/arena.hpp>
 #include <lodestone/core/dtype.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/list.hpp>
 #include <lodestone/cuda/attention_reference.hpp>
 #include <lodestone/cuda/flash_mma.hpp>
 
@@ -23,39 +26,75 @@ namespace lodestone {
 /// and 256, in tiles that are scheduled from the slices on the host. Deterministic. Pointers must be multiples of 16
 /// bytes and strides multiples of 8 elements.
 struct flash_mma {
-  /// The memory of one call, beyond its operands: the schedule and, backward, one number a query row and head.
+  /// The schedule of one list of slices, in the backend's memory.
   template <class Backend>
+  struct scheduled {
+    /// What it was made for.
+    ///@{
+    std::vector<slice> slices;
+    attention_shape shape;
+    std::int64_t queries = 0;
+    std::int64_t keys = 0;
+    ///@}
+    on_cuda::flash_schedule schedule;                         ///< on the host
+    backend_list<std::byte, typename Backend::space> tables;  ///< its arrays on the device
+  };
+
+  template <class Backend>
+  class per_batch;
+
+  /// The policy for one call: as per_batch, whose schedule goes with the call.
+  ///@{
+  template <class Backend, class... Operands>
+  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+               const Operands&... operands) const {
+    per_batch<Backend>{}.forward(backend, shape, slices, operands...);
+  }
+  template <class Backend, class... Operands>
+  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                const Operands&... operands) const {
+    per_batch<Backend>{}.backward(backend, shape, slices, operands...);
+  }
+  ///@}
+};
+
+/// flash_mma for the calls of one micro-batch: schedules, which serve all layers and both directions, are built and
+/// uploaded once for each list of slices and stay in the backend's arena until the object goes.
+template <class Backend>
+class flash_mma::per_batch {
+ public:
+  /// Makes the schedule of such calls, unless it is there. Throws shape_error as make_flash_schedule.
+  void prepare(Backend& backend, const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
+               std::int64_t keys) const {
+    (void)find(backend, shape, slices, queries, keys);
+  }
+
+  /// The memory of one call, beyond its operands and the schedule.
   struct memory {
-    on_cuda::flash_schedule schedule;  ///< on the host
-    /// Its arrays on the device, which reserve() does not fill yet.
-    block<std::byte, 1, typename Backend::space> tables;
+    const scheduled<Backend>* plan = nullptr;        ///< valid as long as the policy
     block<float, 1, typename Backend::space> delta;  ///< [Tq H], scratch; empty forward
   };
-  /// Builds the schedule and takes the memory. Throws shape_error as make_flash_schedule.
-  template <class Backend>
-  [[nodiscard]] memory<Backend> reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
-                                        std::int64_t queries, std::int64_t keys, bool backward) const {
-    memory<Backend> held{on_cuda::make_flash_schedule(slices, queries, keys, shape), {}, {}};
-    held.tables = backend.template allocate<std::byte>(extents<1>{{static_cast<std::int64_t>(held.schedule.bytes())}});
-    held.delta = backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}});
-    return held;
+  /// Makes the schedule as prepare() and takes the memory: backward, one number a query row and head.
+  [[nodiscard]] memory reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                               std::int64_t queries, std::int64_t keys, bool backward) const {
+    const scheduled<Backend>& plan = find(backend, shape, slices, queries, keys);
+    return {&plan, backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}})};
   }
 
   /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error as reserve() and flash_forward.
-  template <class Backend, class Q, class K, class O>
+  template <class Q, class K, class O>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, O o,
                typename Backend::template vector<float> lse) const {
     static_assert(std::is_same_v<typename Backend::value_type, bf16>, "flash_mma computes in bf16");
     const auto held = reserve(backend, shape, slices, q.size(0), k.size(0), false);
     const on_cuda::flash_arguments arguments = operands(shape, q, k, v, o.data(), o.stride(), lse.data());
-    const on_cuda::flash_schedule_view schedule = upload(backend, held);
     with_head_dim(shape.head_dim, [&](auto d) {
-      on_cuda::flash_forward<decltype(d)::value>(arguments, schedule, backend.lane());
+      on_cuda::flash_forward<decltype(d)::value>(arguments, view(*held.plan), backend.lane());
     });
   }
 
   /// As attention_policy says; otherwise as forward().
-  template <class Backend, class Q, class K, class Dq>
+  template <class Q, class K, class Dq>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices, Q q, K k, K v, Q o,
                 typename Backend::template vector<const float> lse, Q d_o, Dq dq, Dq dk, Dq dv) const {
     static_assert(std::is_same_v<typename Backend::value_type, bf16>, "flash_mma computes in bf16");
@@ -72,13 +111,35 @@ struct flash_mma {
     arguments.dv = dv.data();
     arguments.dv_stride = dv.stride();
     arguments.delta = held.delta.view().data();
-    const on_cuda::flash_schedule_view schedule = upload(backend, held);
     with_head_dim(shape.head_dim, [&](auto d) {
-      on_cuda::flash_backward<decltype(d)::value>(arguments, schedule, backend.lane());
+      on_cuda::flash_backward<decltype(d)::value>(arguments, view(*held.plan), backend.lane());
     });
   }
 
  private:
+  [[nodiscard]] const scheduled<Backend>& find(Backend& backend, const attention_shape& shape,
+                                               std::span<const slice> slices, std::int64_t queries,
+                                               std::int64_t keys) const {
+    for (const auto& made : made_)
+      if (made->queries == queries && made->keys == keys && made->shape == shape &&
+          std::ranges::equal(made->slices, slices))
+        return *made;
+    auto plan = std::make_unique<scheduled<Backend>>();
+    plan->slices.assign(slices.begin(), slices.end());
+    plan->shape = shape;
+    plan->queries = queries;
+    plan->keys = keys;
+    plan->schedule = on_cuda::make_flash_schedule(slices, queries, keys, shape);
+    std::vector<std::byte> bytes(plan->schedule.bytes());
+    plan->schedule.copy_to(bytes.data());
+    plan->tables = backend.upload(std::span<const std::byte>{bytes});
+    made_.push_back(std::move(plan));
+    return *made_.back();
+  }
+  [[nodiscard]] static on_cuda::flash_schedule_view view(const scheduled<Backend>& plan) {
+    return plan.schedule.view(plan.tables.data());
+  }
+
   template <class Q, class K>
   [[nodiscard]] static on_cuda::flash_arguments operands(const attention_shape& shape, const Q& q, const K& k,
                                                          const K& v, bf16* o, std::int64_t o_stride, float* lse) {
@@ -98,14 +159,6 @@ struct flash_mma {
     return a;
   }
 
-  template <class Backend>
-  [[nodiscard]] static on_cuda::flash_schedule_view upload(Backend& backend, const memory<Backend>& held) {
-    std::vector<std::byte> bytes(held.schedule.bytes());
-    held.schedule.copy_to(bytes.data());
-    backend.from_host(std::span<const std::byte>{bytes}, held.tables.view());
-    return held.schedule.view(held.tables.view().data());
-  }
-
   /// Calls go with the head dimension as a constant; make_flash_schedule has refused every other.
   template <class Go>
   static void with_head_dim(std::int64_t head_dim, const Go& go) {
@@ -118,48 +171,79 @@ struct flash_mma {
       default: throw shape_error("a head dimension of " + std::to_string(head_dim), "flash_mma");
     }
   }
+
+  // A cache: what a call gives does not depend on it. Pointers to its elements stay when it grows.
+  mutable std::vector<std::unique_ptr<scheduled<Backend>>> made_;
 };
 
 /// flash_mma where it serves the model's head dimension and the element type is bf16, else attention_reference: for
 /// programs that learn the model at run time.
 struct flash_or_reference {
-  /// What the chosen policy reserves; the other's part stays empty.
   template <class Backend>
+  class per_batch;
+
+  /// The chosen policy for one call: as per_batch, whose schedule goes with the call.
+  ///@{
+  template <class Backend, class... Operands>
+  void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+               const Operands&... operands) const {
+    per_batch<Backend>{}.forward(backend, shape, slices, operands...);
+  }
+  template <class Backend, class... Operands>
+  void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
+                const Operands&... operands) const {
+    per_batch<Backend>{}.backward(backend, shape, slices, operands...);
+  }
+  ///@}
+};
+
+/// flash_or_reference for the calls of one micro-batch, with what flash_mma shares among them.
+template <class Backend>
+class flash_or_reference::per_batch {
+ public:
+  /// As flash_mma::per_batch::prepare; attention_reference shares nothing.
+  void prepare(Backend& backend, const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
+               std::int64_t keys) const {
+    if (is_fast(shape)) fast_.prepare(backend, shape, slices, queries, keys);
+  }
+
+  /// What the chosen policy reserves; the other's part stays empty.
   [[nodiscard]] auto reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                              std::int64_t queries, std::int64_t keys, bool backward) const {
-    using fast = typename flash_mma::memory<Backend>;
+    using fast = typename flash_mma::per_batch<Backend>::memory;
     using slow = decltype(attention_reference{}.reserve(backend, shape, slices, queries, keys, backward));
     std::pair<fast, slow> held;
-    if (is_fast<Backend>(shape))
-      held.first = flash_mma{}.reserve(backend, shape, slices, queries, keys, backward);
+    if (is_fast(shape))
+      held.first = fast_.reserve(backend, shape, slices, queries, keys, backward);
     else
       held.second = attention_reference{}.reserve(backend, shape, slices, queries, keys, backward);
     return held;
   }
 
-  /// The chosen policy's forward pass, with its errors.
-  template <class Backend, class... Operands>
+  /// The chosen policy's pass, with its errors.
+  ///@{
+  template <class... Operands>
   void forward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                const Operands&... operands) const {
     if constexpr (std::is_same_v<typename Backend::value_type, bf16>)
-      if (is_fast<Backend>(shape)) return flash_mma{}.forward(backend, shape, slices, operands...);
+      if (is_fast(shape)) return fast_.forward(backend, shape, slices, operands...);
     attention_reference{}.forward(backend, shape, slices, operands...);
   }
-
-  /// The chosen policy's backward pass, with its errors.
-  template <class Backend, class... Operands>
+  template <class... Operands>
   void backward(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                 const Operands&... operands) const {
     if constexpr (std::is_same_v<typename Backend::value_type, bf16>)
-      if (is_fast<Backend>(shape)) return flash_mma{}.backward(backend, shape, slices, operands...);
+      if (is_fast(shape)) return fast_.backward(backend, shape, slices, operands...);
     attention_reference{}.backward(backend, shape, slices, operands...);
   }
+  ///@}
 
  private:
-  template <class Backend>
   [[nodiscard]] static bool is_fast(const attention_shape& shape) {
     return std::is_same_v<typename Backend::value_type, bf16> && on_cuda::flash_supports(shape.head_dim);
   }
+
+  flash_mma::per_batch<Backend> fast_;
 };
 
 }  // namespace lodestone

@@ -186,9 +186,10 @@ struct matmul_problem {
   check(cublasLtMatmulAlgoGetHeuristic(library, p.operation.get(), p.left.get(), p.right.get(), p.target.get(),
                                        p.target.get(), handle, count, results.data(), &found),
         "no algorithm for the matrix product " + k.to_text(k.bucket));
+  results.resize(static_cast<std::size_t>(found));
   std::vector<cublasLtMatmulAlgo_t> algorithms;
   for (const cublasLtMatmulHeuristicResult_t& result : results)
-    if (std::ssize(algorithms) < found && result.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(result.algo);
+    if (result.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(result.algo);
   if (algorithms.empty())
     throw device_error("cuBLASLt has no algorithm for the matrix product " + k.to_text(k.bucket), "matmul");
   return algorithms;

@@ -25,6 +25,23 @@
 
 namespace lodestone {
 
+namespace detail {
+
+/// What the attention calls of one micro-batch share: nothing, unless the policy says so (attention/concept.hpp).
+template <class Attention, class Backend>
+struct attention_of_batch {
+  struct type {};
+  static constexpr bool is_shared = false;
+};
+template <class Attention, class Backend>
+  requires requires { typename Attention::template per_batch<Backend>; }
+struct attention_of_batch<Attention, Backend> {
+  using type = typename Attention::template per_batch<Backend>;
+  static constexpr bool is_shared = true;
+};
+
+}  // namespace detail
+
 /// The layers of a Llama over the units of a store:
 ///
 ///     middle = x + O(attention(rope(QKV(norm(x)))))
@@ -38,20 +55,34 @@ namespace lodestone {
 template <class Backend, class Attention, class Projection, class Store>
 class decoder_layers {
  public:
-  /// The backend's types, rows of its arena, and what a pass over the layers shares.
+  /// The backend's types, and rows of its arena.
   ///@{
   using value_type = typename Backend::value_type;
   using accumulate_type = typename Backend::accumulate_type;
   using space = typename Backend::space;
   using value_block = block<value_type, 2, space>;
-  using pass = forward_pass<Backend>;
   ///@}
+  /// What a pass over the layers shares.
+  struct pass : forward_pass<Backend> {
+    typename detail::attention_of_batch<Attention, Backend>::type attention;  ///< in place of the policy, if it shares
+  };
 
   /// `weights` must have been made for `config` and outlive the layers.
   decoder_layers(const model_config& config, Store& weights, Attention attention, Projection projection)
       : config_(config), weights_(&weights), attention_(std::move(attention)), projection_(std::move(projection)) {}
 
   [[nodiscard]] const Attention& attention() const { return attention_; }  ///< the policy of every layer
+
+  /// Makes what the attention of all layers shares, once the pass knows its slices.
+  void prepare(const pass& p) const {
+    if constexpr (shares_attention)
+      for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+        const place where = at(p, layer);
+        const std::vector<slice> slices = layer_slices(p, where);
+        p.attention.prepare(backend(), shape(), std::span<const slice>{slices}, where.m,
+                            p.T + (p.cache != nullptr ? p.cache->length : 0));
+      }
+  }
 
   /// The output [m, E] of a layer whose input lies in its tape; the tape then holds what the pass keeps. What it does
   /// not keep goes as soon as the layer has used it.
@@ -145,7 +176,7 @@ class decoder_layers {
       projection_.backward(b, l.p, l.g, const_view(tape.attention.view()), const_view(d.view()), d_attention.view(),
                            value_type{0});
       const std::vector<slice> slices = layer_slices(p, where);
-      b.attend_backward(attention_, shape(), std::span<const slice>{slices}, const_view(queries(tape)),
+      b.attend_backward(attention_of(p), shape(), std::span<const slice>{slices}, const_view(queries(tape)),
                         const_view(keys(tape)), const_view(values(tape)), const_view(tape.attention.view()),
                         const_view(tape.lse.view()), const_view(d_attention.view()), d_q, d_k, values(d_tape));
     }
@@ -200,7 +231,17 @@ class decoder_layers {
   using statistic_block = block<accumulate_type, 1, space>;
   using statistic_view = tensor_view<accumulate_type, 1, space>;
 
+  static constexpr bool shares_attention = detail::attention_of_batch<Attention, Backend>::is_shared;
+
   [[nodiscard]] Backend& backend() const { return weights_->backend(); }
+
+  /// What evaluates the attention of a pass.
+  [[nodiscard]] const auto& attention_of(const pass& p) const {
+    if constexpr (shares_attention)
+      return p.attention;
+    else
+      return attention_;
+  }
 
   /// A layer within a pass.
   struct place {
@@ -328,7 +369,7 @@ class decoder_layers {
           v = seen.columns(config_.kv_size(), 2 * config_.kv_size());
         }
         const std::vector<slice> slices = layer_slices(p, where);
-        b.attend(attention_, shape(), std::span<const slice>{slices}, const_view(queries(tape)), k, v,
+        b.attend(attention_of(p), shape(), std::span<const slice>{slices}, const_view(queries(tape)), k, v,
                  tape.attention.view(), tape.lse.view());
         break;
       }

@@ -169,7 +169,7 @@ class llama {
  private:
   using value_block = block<value_type, 2, space>;
   using table_block = block<accumulate_type, 2, space>;
-  using pass = forward_pass<Backend>;
+  using pass = typename decoder_layers<Backend, Attention, Projection, Store>::pass;
 
   [[nodiscard]] value_block allocate(std::int64_t rows, std::int64_t columns) {
     return backend().template allocate<value_type>(extents<2>{{rows, columns}});
@@ -212,6 +212,7 @@ class llama {
       }
       fill_rope(positions, lengths, p.row_cosine, p.row_sine);
     }
+    layers_.prepare(p);
     p.tapes.resize(static_cast<std::size_t>(config_.layers));
     p.away.resize(static_cast<std::size_t>(config_.layers));
 
