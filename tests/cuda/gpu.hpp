@@ -94,8 +94,8 @@ template <class Backend, class U, std::size_t Rank>
 ///
 /// bf16 keeps 8 bits, so rounding moves an element by at most 2^-8 of itself (0.0039; 0.0016 in the root of the mean
 /// square), and so the norm; the hundredth on top is 300 roundings of float. In float itself an element takes a few
-/// roundings of 2^-24 (6e-8) each, and a sum of n terms of random sign drifts by about sqrt(n / 6) of them, 8e-7 for the
-/// 1,000 terms of the longest sum held to this bound.
+/// roundings of 2^-24 (6e-8) each, and a sum of n terms of random sign drifts by about sqrt(n / 6) of them, 8e-7 for
+/// the 1,000 terms of the longest sum held to this bound.
 template <class T>
 inline constexpr double tolerance = std::is_same_v<T, float> ? 2e-6 : 1.01 / 256;
 

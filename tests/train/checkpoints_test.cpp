@@ -97,6 +97,31 @@ struct choosing : backend {
 
 BOOST_AUTO_TEST_SUITE(train_checkpoints)
 
+// Where something is frozen, the trained parts have masters of their own beside the weights.
+BOOST_AUTO_TEST_CASE(a_state_of_some_trained_parts_restores_weights_and_masters) {
+  const temporary_folder folder;
+  const in_memory_store data = sequences(12);
+  for (const trained_parts& trained :
+       {trained_parts::only({.rank = 2, .targets = {"all-linear"}}), trained_parts{.projections = false}}) {
+    dist::single group;
+    const auto step = [&](store& weights, std::int64_t number) {
+      auto program = make_program(weights, group);
+      const epoch_plan plan = program.plan(data, 1, 0);
+      return program.step(data, plan.steps[static_cast<std::size_t>(number)], {number + 1, 4, 1, 0}).loss;
+    };
+    const auto one = small_store<backend>(small_config(), 1, trained);
+    initialise_adapters(*one, 1);
+    step(*one, 0);
+    const std::string name = trained.adapters.rank > 0 ? "adapters" : "parts";
+    const auto state = train::write_state(*one, {.step = 1}, folder / name);
+    const auto other = small_store<backend>(small_config(), 1, trained);  // fresh adapters, other moments
+    static_cast<void>(train::read_state(*other, training_state(state)));
+    BOOST_TEST(all_weights(*other) == all_weights(*one), name);
+    BOOST_TEST(step(*other, 1) == step(*one, 1), name);
+    BOOST_TEST(all_weights(*other) == all_weights(*one), name);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_state_restores_every_bit_and_the_progress) {
   const temporary_folder folder;
   const auto weights = small_store<backend>(small_config());

@@ -80,9 +80,9 @@ LODESTONE_INLINE void adapter_source::read_config(const std::string& where) {
     return !(v.is_null() || v == false || ((v.is_object() || v.is_array()) && v.empty()));
   };
   for (const char* key : {"use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias",
-                          "layer_replication", "trainable_token_indices", "use_qalora", "use_bdlora", "target_parameters",
-                          "alora_invocation_tokens", "arrow_config", "kasa_config", "monteclora_config",
-                          "lora_ga_config", "velora_config"})
+                          "layer_replication", "trainable_token_indices", "use_qalora", "use_bdlora",
+                          "target_parameters", "alora_invocation_tokens", "arrow_config", "kasa_config",
+                          "monteclora_config", "lora_ga_config", "velora_config"})
     if (is_set(key)) refuse(key, "is " + value(key).dump() + ", which is not supported");
   if (const auto bias = value("bias"); !bias.is_null() && bias != "none")
     refuse("bias", "is " + bias.dump() + "; trained biases are not supported");

@@ -150,12 +150,11 @@ class replicated {
       std::vector<value_type> narrow(elements.size());
       for (std::size_t i = 0; i < narrow.size(); ++i) narrow[i] = convert<value_type>(elements[i]);
       backend_->from_host(std::span<const value_type>{narrow}, weights);
-      if (u.master.count() != 0 && place.is_trained)
-        backend_->from_host(elements,
-                            u.master.view().rows(place.gradient_offset, place.gradient_offset + place.count));
     } else {
       backend_->from_host(elements, weights);
     }
+    if (u.master.count() != 0 && place.is_trained)
+      backend_->from_host(elements, u.master.view().rows(place.gradient_offset, place.gradient_offset + place.count));
   }
 
   /// The unit's sums since zero_gradients(), [layout(unit).gradient_count]; empty for inference.

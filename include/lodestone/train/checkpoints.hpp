@@ -122,8 +122,12 @@ template <class Store>
   if (expected != state.tensors().entries().size())
     throw format_error("holds tensors that this model does not train", state.folder().string(),
                        "resume with the model of the run that wrote it");
-  detail::for_each_state(store, [&](const std::string& name, const stored_tensor&, auto view) {
-    store.backend().from_host(state.tensors().template values<element>(name), view);
+  detail::for_each_state(store, [&](const std::string& name, const stored_tensor& tensor, auto view) {
+    const std::span<const element> values = state.tensors().template values<element>(name);
+    if (name.starts_with(state_parts[0]))
+      store.set_weights(tensor, values);  // the master and what is computed with
+    else
+      store.backend().from_host(values, view);
   });
   for (std::int64_t unit = 0; unit < unit_count(store.config()); ++unit) store.updated(unit);
   if (warning != nullptr) warning->clear();
