@@ -1,7 +1,7 @@
 // Training steps of Llama-3.2-1B's or Llama-3-8B's shapes with random weights on one GPU, in tokens/s.
 //
 //     train_step_bench [--model 1b|8b] [--layers N] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N]
-//                      [--steps N] [--mlp-rows N]
+//                      [--steps N] [--mlp-rows N] [--no-rehearsal]
 //                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs|automatic]
 //
 // One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as
@@ -141,6 +141,7 @@ int main(int argc, char** argv) {
   std::int64_t rank = 0;
   std::int64_t scored = 0;
   std::int64_t mix = 0;
+  bool rehearses = true;
   bool packs = false;
   bool large = false;
   activation_choice kept{"keep-attention"};
@@ -157,6 +158,7 @@ int main(int argc, char** argv) {
     if (word == "--mix") mix = std::atoll(next());
     if (word == "--model") large = std::string_view(next()) == "8b";
     if (word == "--packs") packs = true;
+    if (word == "--no-rehearsal") rehearses = false;
   }
   const model_config config = shapes(large, layers);
   const trained_parts trained =
@@ -201,7 +203,7 @@ int main(int argc, char** argv) {
                                     optim::adamw{.learning_rate = 1e-5},
                                     group};
   const epoch_plan plan = program.plan(data, 1, 0);
-  const train::need need = program.rehearse(data, plan);
+  const train::need need = rehearses ? program.rehearse(data, plan) : program.reserve(data, plan);
   std::vector<double> times;
   double loss = 0.0;
   for (std::int64_t number = 1; number <= steps; ++number) {

@@ -149,15 +149,23 @@ class program {
     }
   }
 
+  /// Chooses automatic activations and sets aside the memory that the micro-batches of `plan` need. rehearse() does this
+  /// too. Throws config_error when nothing fits, and what reserving memory throws.
+  template <example_store Data>
+  train::need reserve(const Data& data, const epoch_plan& plan) {
+    fit_activations(data, plan);
+    const train::need need = needs(data, plan);
+    model_.backend().reserve_parking(need.parked_bytes);
+    model_.backend().memory().reserve(need.activation_bytes);
+    return need;
+  }
+
   /// Sizes the arena for the plan and runs its largest micro-batch once, so that running out of memory shows before the
   /// first step. Where the backend chooses between ways to compute a product (`choose_products()`), it does so now, for
   /// those of this micro-batch, while the arena's memory is free. Gradients are discarded; weights do not change.
   template <example_store Data>
   train::need rehearse(const Data& data, const epoch_plan& plan) {
-    fit_activations(data, plan);
-    const train::need need = needs(data, plan);
-    model_.backend().reserve_parking(need.parked_bytes);
-    model_.backend().memory().reserve(need.activation_bytes);
+    const train::need need = reserve(data, plan);
     const std::vector<const micro_batch*> candidates = largest(data, plan);
     if (!candidates.empty()) {
       const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
