@@ -83,6 +83,11 @@
 #include <lodestone/attention/slices.hpp>
 
 #include <lodestone/loss/concept.hpp>
+#include <lodestone/loss/cpo.hpp>
+#include <lodestone/loss/dpo.hpp>
+#include <lodestone/loss/logo.hpp>
+#include <lodestone/loss/orpo.hpp>
+#include <lodestone/loss/preference.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 
 #include <lodestone/model/adapters.hpp>

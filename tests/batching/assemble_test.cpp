@@ -2,6 +2,7 @@
 #include <lodestone/batching/example.hpp>
 #include <lodestone/batching/token_batch.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -22,6 +23,9 @@ struct item {
   std::vector<std::int32_t> tokens, labels;
   std::vector<float> weights;
   double weight = 1.0;
+  std::int64_t group = no_group;
+  std::int32_t role = 0;
+  double reference = no_reference;
 };
 
 struct store {
@@ -32,7 +36,7 @@ struct store {
   }
   [[nodiscard]] example_view operator[](std::int64_t i) const {
     const item& one = items[static_cast<std::size_t>(i)];
-    return {one.tokens, one.labels, one.weights, one.weight, i};
+    return {one.tokens, one.labels, one.weights, one.weight, i, one.group, one.role, one.reference};
   }
 };
 static_assert(example_store<store>);
@@ -101,6 +105,31 @@ BOOST_AUTO_TEST_CASE(examples_lie_end_to_end_with_their_own_slices_and_positions
   BOOST_TEST(last.target_weight == 2.0);
   BOOST_TEST(last.pack == 5);
   BOOST_TEST(last.group == 2);
+}
+
+BOOST_AUTO_TEST_CASE(preference_groups_are_numbered_passed_on_and_counted) {
+  store data = three_examples();
+  data.items.push_back(data.items[0]);
+  data.items.push_back(data.items[1]);
+  data.items[0].group = data.items[1].group = 40, data.items[1].role = 1;
+  data.items[3].group = data.items[4].group = 12, data.items[4].role = 3;
+  data.items[1].reference = -2.5;
+  const token_batch batch = batching::assemble(data, micro_batch{{1, 2, 4, 0, 3}}, position::contiguous{}, 1, 0, 0);
+  std::vector<std::int32_t> groups, roles;
+  for (const sequence& s : batch.sequences) groups.push_back(s.group), roles.push_back(s.role);
+  check_equal<std::int32_t>(groups, {0, 1, 2, 0, 2});
+  check_equal<std::int32_t>(roles, {1, 0, 3, 0, 0});
+  BOOST_TEST(batch.sequences[0].reference == -2.5);
+  BOOST_TEST(std::isnan(batch.sequences[2].reference));
+
+  const auto count = [&](const step_plan& step) { return batching::totals(data, step).groups; };
+  BOOST_TEST(count({{{{1, 2, 4, 0, 3}}}}) == 2.0);
+  BOOST_TEST(count({{{{1, 0}}, {{2}}, {{4, 3}}}}) == 2.0);
+  BOOST_TEST(count({{{{1, 0}}, {{0, 1}}}}) == 2.0);  // drawn twice
+  BOOST_TEST(count({{{{2}}}}) == 0.0);               // stands alone
+  BOOST_TEST(count({{{{1, 4}}}}) == 0.0);            // nothing chosen
+  data.items[0].weight = 0.0;
+  BOOST_TEST(count({{{{1, 2, 4, 0, 3}}}}) == 1.0);
 }
 
 BOOST_AUTO_TEST_CASE(absolute_positions_run_on_through_the_pack) {

@@ -38,8 +38,8 @@ void walk(const std::string& name, std::set<std::string>& visited, std::set<std:
   for (std::string line; std::getline(lines, line);) {
     const std::string directive = "#include ";
     if (line.rfind(directive, 0) != 0) continue;
-    const std::string target = line.substr(directive.size() + 1, line.find_first_of(">\"", directive.size() + 1) -
-                                                                     directive.size() - 1);
+    const std::string target =
+        line.substr(directive.size() + 1, line.find_first_of(">\"", directive.size() + 1) - directive.size() - 1);
     if (target.rfind("lodestone/", 0) == 0)
       walk(target, visited, foreign);
     else
@@ -56,7 +56,8 @@ BOOST_AUTO_TEST_CASE(packers_and_losses_include_only_the_standard_library) {
   for (const char* header :
        {"lodestone/batching/assemble.hpp", "lodestone/batching/naive.hpp", "lodestone/batching/packed.hpp",
         "lodestone/batching/parity.hpp", "lodestone/batching/report.hpp", "lodestone/batching/sorted.hpp",
-        "lodestone/dist/single.hpp", "lodestone/dist/threads.hpp", "lodestone/loss/weighted_sft.hpp",
+        "lodestone/dist/single.hpp", "lodestone/dist/threads.hpp", "lodestone/loss/cpo.hpp", "lodestone/loss/dpo.hpp",
+        "lodestone/loss/logo.hpp", "lodestone/loss/orpo.hpp", "lodestone/loss/weighted_sft.hpp",
         "lodestone/optim/adamw.hpp", "lodestone/optim/clip.hpp", "lodestone/position/contiguous.hpp",
         "lodestone/position/rope.hpp"})
     walk(header, visited, foreign);

@@ -1,12 +1,14 @@
 // From a plan to a batch: the flat stream of one micro-batch, and the totals of a step.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <lodestone/batching/concept.hpp>
 #include <lodestone/batching/example.hpp>
@@ -65,7 +67,8 @@ void for_each_target(const example_view& example, std::int64_t index, const Each
 /// Row r of the stream is scored when its example has a label there with positive weight. `lengths` holds, for every
 /// row, the last position id of its sequence plus one: the number of tokens for contiguous positions, and the window
 /// that synthetic positions span. `pack` is the micro-batch's place in the step, counted over all ranks; every sequence
-/// carries it. Throws data_error or shape_error, naming the example, for what cannot be trained on.
+/// carries it. Examples of one preference group get one group number, every other example a number of its own. Throws
+/// data_error or shape_error, naming the example, for what cannot be trained on.
 template <example_store Store, position_policy Position>
 [[nodiscard]] token_batch assemble(const Store& store, const micro_batch& plan, const Position& position,
                                    std::uint64_t seed, std::uint64_t epoch, std::int64_t pack,
@@ -82,6 +85,7 @@ template <example_store Store, position_policy Position>
   batch.tokens.reserve(static_cast<std::size_t>(total));
   batch.positions.reserve(static_cast<std::size_t>(total));
   batch.lengths.reserve(static_cast<std::size_t>(total));
+  std::vector<std::int64_t> groups;  // the store's number of each group of the batch
   for (const std::int64_t index : plan.examples) {
     const example_view example = detail::checked_example(store, index);
     const std::int64_t begin = batch.size();
@@ -100,7 +104,11 @@ template <example_store Store, position_policy Position>
     sequence own{.begin = begin, .end = begin + length, .example = index};
     own.scored_begin = own.scored_end = static_cast<std::int64_t>(batch.scored.size());
     own.pack = static_cast<std::int32_t>(pack);
-    own.group = static_cast<std::int32_t>(batch.sequences.size());
+    auto group = example.group == no_group ? groups.end() : std::find(groups.begin(), groups.end(), example.group);
+    if (group == groups.end()) group = groups.insert(group, example.group);
+    own.group = static_cast<std::int32_t>(group - groups.begin());
+    own.role = example.role;
+    own.reference = example.reference;
     own.weight = example.weight;
     detail::for_each_target(example, index, [&](std::int64_t row, std::int32_t label, double weight) {
       batch.scored.push_back({begin + row, label, static_cast<std::int32_t>(batch.sequences.size()), weight});
@@ -115,7 +123,8 @@ template <example_store Store, position_policy Position>
 /// Totals of a whole step, over all its micro-batches and therefore over all ranks: the same numbers on every rank.
 ///
 /// A sequence counts when it has a target of positive weight and a positive weight of its own; a pack counts when one
-/// of its sequences does. The rest is counted in `without_targets` and `tokens`.
+/// of its sequences does, a preference group in every micro-batch where its chosen answer does. The rest is counted in
+/// `without_targets` and `tokens`.
 template <example_store Store>
 [[nodiscard]] step_totals totals(const Store& store, const step_plan& step) {
   step_totals sum;
@@ -134,6 +143,7 @@ template <example_store Store>
         sum.sequences += 1.0;
         sum.sequence_weight += example.weight;
         sum.token_weight += example.weight * target_weight;
+        if (example.group != no_group && example.role == 0) sum.groups += 1.0;
       } else {
         ++sum.without_targets;
       }

@@ -3,12 +3,19 @@
 
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace lodestone {
 
 /// No target: the row predicts nothing.
 inline constexpr std::int32_t no_label = -1;
+
+/// No preference group: the example stands alone.
+inline constexpr std::int64_t no_group = -1;
+
+/// No reference log-probability is known; losses that need one refuse it.
+inline constexpr double no_reference = std::numeric_limits<double>::quiet_NaN();
 
 /// A tokenised sequence of n tokens with its targets.
 ///
@@ -21,6 +28,9 @@ struct example_view {
   std::span<const float> weights;        ///< [n]
   double weight = 1.0;                   ///< w, the weight of the example
   std::int64_t index = 0;                ///< place in the store: the key of its random numbers
+  std::int64_t group = no_group;         ///< preference group, numbered over the store: the answers to one prompt
+  std::int32_t role = 0;                 ///< 0 chosen, j > 0 rejected answer j of its group
+  double reference = no_reference;       ///< sum_t a_t log p_t under a reference model, for losses that want one
 };
 
 /// Anything that hands out examples by index. Requires: size() is constant, operator[] is pure and safe to call from

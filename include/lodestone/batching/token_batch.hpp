@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lodestone/attention/slices.hpp>
+#include <lodestone/batching/example.hpp>
 
 namespace lodestone {
 
@@ -19,17 +20,17 @@ struct scored_token {
 
 /// What a loss knows about a sequence of the batch.
 struct sequence {
-  std::int64_t begin = 0;         ///< first own token in the stream
-  std::int64_t end = 0;           ///< one past its last own token
-  std::int64_t example = 0;       ///< index in the store
-  std::int64_t scored_begin = 0;  ///< its entries of token_batch::scored are contiguous: [scored_begin, scored_end)
-  std::int64_t scored_end = 0;    ///< one past its last entry there
-  std::int32_t pack = 0;          ///< which pack of the step holds it, counted over all micro-batches and ranks
-  std::int32_t group = 0;         ///< preference group within the micro-batch
-  std::int32_t role = 0;          ///< 0 chosen, j > 0 rejected answer j
-  double weight = 1.0;            ///< w_i, the example weight
-  double target_weight = 0.0;     ///< sum of a_t over its targets; 0 takes the sequence out of every total
-  double reference = 0.0;         ///< user value: summed reference log-probability, for losses that want one
+  std::int64_t begin = 0;           ///< first own token in the stream
+  std::int64_t end = 0;             ///< one past its last own token
+  std::int64_t example = 0;         ///< index in the store
+  std::int64_t scored_begin = 0;    ///< its entries of token_batch::scored are contiguous: [scored_begin, scored_end)
+  std::int64_t scored_end = 0;      ///< one past its last entry there
+  std::int32_t pack = 0;            ///< which pack of the step holds it, counted over all micro-batches and ranks
+  std::int32_t group = 0;           ///< preference group within the micro-batch
+  std::int32_t role = 0;            ///< 0 chosen, j > 0 rejected answer j
+  double weight = 1.0;              ///< w_i, the example weight
+  double target_weight = 0.0;       ///< sum of a_t over its targets; 0 takes the sequence out of every total
+  double reference = no_reference;  ///< sum_t a_t log p_t under a reference model, for losses that want one
 };
 
 /// T tokens end to end, whatever the batching strategy.

@@ -15,7 +15,7 @@ struct step_totals {
   double sequence_weight = 0.0;  ///< sum of w_i over them
   double token_weight = 0.0;     ///< sum of w_i a_t
   double packs = 0.0;            ///< K, packs (micro-batches) with at least one target
-  double groups = 0.0;           ///< preference groups
+  double groups = 0.0;           ///< preference groups whose chosen answer has a target; per micro-batch that holds it
   std::int64_t tokens = 0;       ///< all tokens of the step
   std::int64_t targets = 0;      ///< all scored tokens with weight > 0
   std::int64_t without_targets = 0;  ///< sequences that contribute nothing
@@ -31,7 +31,8 @@ struct step_totals {
 ///     loss may be given empty log_probs; it then fills c and returns 0, and the caller computes the value as
 ///     sum_k c[k] log_probs[k].
 /// Laws: the loss of a step is the sum of its micro-batches' shares, however the step is divided, if the loss declares
-/// no dependence on packs; c is the gradient (finite differences); sequences with target_weight 0 change nothing.
+/// no dependence on packs; c is the gradient (finite differences); sequences of weight 0 change nothing, nor do those
+/// with target_weight 0, unless the loss refuses them by name.
 /// Not required: knowledge of models, backends or ranks.
 template <class L>
 concept loss_function = requires(const L& loss, const step_totals& totals, std::span<const sequence> sequences,

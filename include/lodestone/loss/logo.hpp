@@ -1,0 +1,97 @@
+// LOGO (Tang et al., arXiv 2410.18533) and SimPO (Meng et al., arXiv 2405.14734): no reference model.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <lodestone/core/error.hpp>
+#include <lodestone/loss/concept.hpp>
+#include <lodestone/loss/preference.hpp>
+
+namespace lodestone::loss {
+
+/// LOGO's loss, its equations 2 and 3. With r(y) = (1/|y|) sum_t log p_t and M rejected answers of weights w_j:
+///
+///     u = beta (r(y_w) - sum_j w_j r(y_j)) - gamma          w_j = 1/M unless the data say otherwise
+///     L = -log sigmoid(u) + lambda SFT(y_w)
+///
+/// and the loss of a step is the mean of L over its preference groups. The mean over j is inside the sigmoid. w_j are
+/// the weights of the rejected sequences, divided by their sum; the weight of the chosen one multiplies L. Errors are
+/// those of preference_groups() and check().
+struct logo {
+  double beta = 10.0;                           ///< scale of the rewards; the paper: 10 Llama-3, 3 Llama-2, 2.5 Mistral
+  std::optional<double> gamma = {};             ///< target margin; the paper: 3, 0.6, 0.25 for the same models
+  std::optional<double> gamma_beta_ratio = {};  ///< gamma / beta, instead of gamma; the released code: 0.3, 0.2, 0.1
+  double sft_weight = 0.1;                      ///< lambda
+  sft_term sft = sft_term::token_mean;          ///< what SFT is
+  penalty by = penalty::sigmoid;                ///< what stands for -log sigmoid
+  double label_smoothing = 0.0;                 ///< e of penalty::sigmoid
+  bool length_normalised = true;                ///< divide by |y| in r; false compares sums
+
+  /// The coefficients depend on the log-probabilities.
+  ///@{
+  static constexpr bool is_always_linear = false;
+  [[nodiscard]] static constexpr bool is_linear() { return false; }
+  ///@}
+
+  /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
+  [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
+                                    std::span<const scored_token> scored, std::span<const double> log_probs,
+                                    std::span<double> c) const {
+    return preference_loss("logo", terms("logo"), totals, sequences, scored, log_probs, c,
+                           [&](const scored_answer& answer) { return log_prob_reward(answer, length_normalised); });
+  }
+
+  /// The settings with gamma worked out; throws config_error unless exactly one of its two forms is given.
+  [[nodiscard]] preference_terms terms(std::string_view name) const {
+    return {.beta = beta,
+            .gamma = target_margin(name, beta, gamma, gamma_beta_ratio),
+            .sft_weight = sft_weight,
+            .sft = sft,
+            .by = by,
+            .label_smoothing = label_smoothing};
+  }
+};
+
+static_assert(loss_function<logo>);
+
+/// SimPO's loss: LOGO with one rejected answer to a group and lambda = 0. A group with more throws data_error.
+struct simpo {
+  double beta = 2.0;                            ///< scale of the rewards
+  std::optional<double> gamma = {};             ///< target margin
+  std::optional<double> gamma_beta_ratio = {};  ///< gamma / beta, instead of gamma
+  penalty by = penalty::sigmoid;                ///< how the margin is punished
+  double label_smoothing = 0.0;                 ///< e of penalty::sigmoid
+  bool length_normalised = true;                ///< divide by |y|; false compares sums
+
+  /// The coefficients depend on the log-probabilities.
+  ///@{
+  static constexpr bool is_always_linear = false;
+  [[nodiscard]] static constexpr bool is_linear() { return false; }
+  ///@}
+
+  /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
+  [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
+                                    std::span<const scored_token> scored, std::span<const double> log_probs,
+                                    std::span<double> c) const {
+    const logo same{.beta = beta,
+                    .gamma = gamma,
+                    .gamma_beta_ratio = gamma_beta_ratio,
+                    .sft_weight = 0.0,
+                    .by = by,
+                    .label_smoothing = label_smoothing,
+                    .length_normalised = length_normalised};
+    for (const preference_group& group : preference_groups("simpo", sequences, scored, log_probs))
+      if (group.rejected.size() > 1)
+        throw data_error(std::to_string(group.rejected.size()) + " rejected answers, and SimPO compares with one",
+                         "example " + std::to_string(group.chosen.example), "take LOGO, or one rejected answer");
+    return preference_loss("simpo", same.terms("simpo"), totals, sequences, scored, log_probs, c,
+                           [&](const scored_answer& answer) { return log_prob_reward(answer, length_normalised); });
+  }
+};
+
+static_assert(loss_function<simpo>);
+
+}  // namespace lodestone::loss
