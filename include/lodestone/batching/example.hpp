@@ -21,6 +21,7 @@ struct example_view {
   std::span<const float> weights;        ///< [n]
   double weight = 1.0;                   ///< w, the weight of the example
   std::int64_t index = 0;                ///< place in the store: the key of its random numbers
+  std::span<const std::int64_t> chunks{};  ///< chunk j of the context is [chunks[j], chunks[j + 1]); empty: unknown
 };
 
 /// Anything that hands out examples by index. Requires: size() is constant, operator[] is pure and safe to call from
