@@ -72,8 +72,15 @@
 
 #include <lodestone/position/concept.hpp>
 #include <lodestone/position/contiguous.hpp>
+#include <lodestone/position/coverage.hpp>
+#include <lodestone/position/layout.hpp>
+#include <lodestone/position/logo.hpp>
+#include <lodestone/position/original.hpp>
+#include <lodestone/position/pose.hpp>
+#include <lodestone/position/randpos.hpp>
 #include <lodestone/position/rope.hpp>
 #include <lodestone/position/rope_config.hpp>
+#include <lodestone/position/shared.hpp>
 
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/attention/concept.hpp>

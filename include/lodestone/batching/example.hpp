@@ -31,6 +31,7 @@ struct example_view {
   std::int64_t group = no_group;         ///< preference group, numbered over the store: the answers to one prompt
   std::int32_t role = 0;                 ///< 0 chosen, j > 0 rejected answer j of its group
   double reference = no_reference;       ///< sum_t a_t log p_t under a reference model, for losses that want one
+  std::span<const std::int64_t> chunks{};  ///< chunk j of the context is [chunks[j], chunks[j + 1]); empty: unknown
 };
 
 /// Anything that hands out examples by index. Requires: size() is constant, operator[] is pure and safe to call from
