@@ -19,6 +19,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/position/contiguous.hpp>
+#include <lodestone/position/coverage.hpp>
 #include <lodestone/train/memory.hpp>
 #include <lodestone/train/recorders/format.hpp>
 
@@ -179,6 +180,7 @@ int run_plan(const settings& s) {
   std::int64_t longest = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i)
     longest = std::max(longest, lengths[i] = examples.length(static_cast<std::int64_t>(i)));
+  check_positions(s, examples);
 
   const bool recomputes = s.activations != "keep-all";
   const batching::cost_model cost = lodestone::training_cost(config, recomputes ? 1.0 : 0.0);
@@ -238,9 +240,16 @@ int run_plan(const settings& s) {
   out += row("epochs", format_count(s.epochs));
   out += row("optimiser steps", format_count(static_cast<std::int64_t>(plans.front().steps.size()) * s.epochs));
   out += row("floating-point operations (without the head)", format_number(cost_of_run * epochs, 3));
-  if (config.max_positions > 0 && longest > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
-    note("warning: the longest example has " + format_count(longest) + " tokens, the model was trained for " +
-         format_count(config.max_positions) + "; raise rope_base or set rope_scaling, and max_positions");
+  if (s.position_window > 0 && s.position != "absolute")
+    out += "\n" + lodestone::position::to_text(lodestone::position::measure_coverage(
+                      examples, make_position(s), s.position_window, seed, {.epochs = s.epochs}));
+  if (const std::int64_t reached = positions_reached(s, longest);
+      config.max_positions > 0 && reached > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
+    note("warning: " +
+         (reached > longest ? "position ids span " + format_count(reached)
+                            : "the longest example has " + format_count(longest) + " tokens") +
+         ", the model was trained for " + format_count(config.max_positions) +
+         "; raise rope_base or set rope_scaling, and max_positions");
   print(out);
   return success;
 }

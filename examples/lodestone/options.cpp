@@ -477,8 +477,20 @@ void table::fill() {
   choice("normaliser", sft, s_.normaliser, {"sequence", "token", "pack", "constant", "user"},
          "the loss is a mean over sequences (LongAlign's loss weighting), tokens or packs, or divided by divisor");
   number("divisor", sft, s_.divisor, "of the normalisers constant and user");
-  choice("position", trainers, s_.position, {"contiguous", "absolute"},
-         "position ids start at 0 in each sequence, or run on through the pack as in LongAlign's own code");
+  choice("position", trainers, s_.position,
+         {"contiguous", "absolute", "logo-continuous", "logo-sparse", "logo-mix", "pose", "randpos",
+          "original-notebook", "original-sparse", "original-continue"},
+         "position ids start at 0 in each sequence, run on through the pack as in LongAlign's own code, or are spread "
+         "over position_window: LOGO's, PoSE's, RandPos's, those of LOGO's own code");
+  whole("position_window", trainers, s_.position_window, 0,
+        "ids of the window that is trained for; plan prints how they are covered");
+  whole("position_chunk", trainers, s_.position_chunk, 1, "logo and original: tokens of a chunk of the context");
+  whole("position_question", trainers, s_.position_question, 0,
+        "logo and original: tokens in front of the answer that stay beside it");
+  choice("position_tail", trainers, s_.position_tail, {"adjacent", "far-end"},
+         "logo: question and answer stand behind the context, or at the end of the window");
+  number("position_continuous", trainers, s_.position_continuous,
+         "logo-mix: share of samples with chunks in one piece");
   number("rope_base", data_makers | model_runners, s_.rope_base, "replaces the model's rope_theta (LongAlign: 2e6)");
   choice("rope_scaling", trainers | model_runners, s_.rope_scaling,
          {"keep", "none", "linear", "dynamic", "yarn", "llama3"}, "replaces the model's RoPE scaling");
@@ -777,6 +789,13 @@ void check(command what, const settings& s) {
   if (trains && s.lora_rank > 0 && !s.adapter.empty())
     throw config_error("an adapter that is trained further keeps its own rank, alpha and targets", "lora_rank",
                        "remove the lora settings, or adapter");
+  if (trains && is_synthetic(s.position) && s.position_window == 0)
+    throw config_error("position = " + s.position + " needs the window that it spreads ids over", "position_window",
+                       "give the context to train for, such as 65_536");
+  if (trains && s.position_window > (std::int64_t{1} << 31))
+    throw config_error("position ids are 32-bit integers", "position_window", "give 2_147_483_648 or less");
+  if (trains && !(s.position_continuous >= 0.0 && s.position_continuous <= 1.0))
+    throw config_error("must lie in [0, 1]", "position_continuous");
   if (trains && !(s.memory_budget >= 0.0)) throw config_error("must be 0 (what is free) or positive", "memory_budget");
   if (what == command::sft) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");

@@ -66,6 +66,11 @@ struct settings {
   std::string normaliser = "sequence";
   double divisor = 30.0;
   std::string position = "contiguous";
+  std::int64_t position_window = 0;
+  std::int64_t position_chunk = 512;
+  std::int64_t position_question = 128;
+  std::string position_tail = "adjacent";
+  double position_continuous = 0.9;
   std::optional<double> rope_base;
   std::string rope_scaling = "keep";
   std::optional<double> rope_factor;
@@ -165,6 +170,11 @@ struct early_exit {
 
 /// Throws config_error for settings that contradict each other or that `what` needs and lacks.
 void check(command what, const settings& values);
+
+/// Whether a value of `position` draws ids from the window.
+[[nodiscard]] inline bool is_synthetic(std::string_view position) {
+  return position != "contiguous" && position != "absolute";
+}
 
 /// Fills in what has no value of its own: the content of a step, the longest example.
 void resolve(settings& values);

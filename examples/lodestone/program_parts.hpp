@@ -2,12 +2,14 @@
 // and backend are compiled once and not for every product of options.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <lodestone/activations/automatic.hpp>
 #include <lodestone/activations/table.hpp>
@@ -23,6 +25,11 @@
 #include <lodestone/model/adapters.hpp>
 #include <lodestone/model/config_edit.hpp>
 #include <lodestone/optim/adamw.hpp>
+#include <lodestone/position/contiguous.hpp>
+#include <lodestone/position/logo.hpp>
+#include <lodestone/position/original.hpp>
+#include <lodestone/position/pose.hpp>
+#include <lodestone/position/randpos.hpp>
 
 #include "options.hpp"
 
@@ -45,6 +52,26 @@ class any_batching {
       strategy_;
 };
 static_assert(lodestone::batching_strategy<any_batching>);
+
+/// One of the library's position policies.
+class any_position {
+ public:
+  template <lodestone::position_policy P>
+  any_position(P policy) : policy_(policy) {}  // NOLINT(google-explicit-constructor)
+
+  void fill(const lodestone::example_view& example, std::uint64_t seed, std::uint64_t epoch,
+            std::span<std::int32_t> out) const {
+    std::visit([&](const auto& policy) { policy.fill(example, seed, epoch, out); }, policy_);
+  }
+
+ private:
+  std::variant<lodestone::position::contiguous, lodestone::position::logo_mix, lodestone::position::logo_continuous,
+               lodestone::position::logo_sparse, lodestone::position::pose, lodestone::position::randpos,
+               lodestone::position::original_notebook, lodestone::position::original_sparse,
+               lodestone::position::original_continue>
+      policy_;
+};
+static_assert(lodestone::position_policy<any_position>);
 
 /// One of the library's activation policies.
 class any_activations {
@@ -109,6 +136,49 @@ template <class Value, std::size_t N>
   strategy_of_packs.sequences_per_step = s.sequences_per_step;
   strategy_of_packs.tokens_per_step = s.tokens_per_step;
   return strategy_of_packs;
+}
+
+/// The policy of the settings; ids that run on through a pack are contiguous ones that assemble() moves.
+[[nodiscard]] inline any_position make_position(const settings& s) {
+  namespace position = lodestone::position;
+  const std::int64_t window = s.position_window;
+  const position::layout_rule rule{.chunk = s.position_chunk, .question = s.position_question};
+  const auto tail = s.position_tail == "far-end" ? position::tail_place::far_end : position::tail_place::adjacent;
+  return detail::pick<any_position>(
+      s.position,
+      {{"contiguous", position::contiguous{}},
+       {"absolute", position::contiguous{}},
+       {"logo-continuous", position::logo_continuous{.window = window, .tail = tail, .rule = rule}},
+       {"logo-sparse", position::logo_sparse{.window = window, .tail = tail, .rule = rule}},
+       {"logo-mix",
+        position::logo_mix{.window = window, .continuous = s.position_continuous, .tail = tail, .rule = rule}},
+       {"pose", position::pose{.window = window}},
+       {"randpos", position::randpos{.window = window}},
+       {"original-notebook", position::original_notebook{.window = window, .rule = rule}},
+       {"original-sparse", position::original_sparse{.window = window, .rule = rule}},
+       {"original-continue", position::original_continue{.window = window, .rule = rule}}},
+      "position");
+}
+
+/// Throws what the policy throws for an example that it cannot place, before anything is trained. Whether an example
+/// fits depends on its length and its parts alone: one draw shows it.
+template <lodestone::example_store Store>
+void check_positions(const settings& s, const Store& examples) {
+  if (!is_synthetic(s.position)) return;
+  const any_position position = make_position(s);
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < examples.size(); ++i) {
+    const std::int64_t length = examples.length(i);
+    // Of the others only length and window decide, and a draw may take time as the window is long.
+    if (!s.position.starts_with("original") && length <= s.position_window) continue;
+    ids.resize(static_cast<std::size_t>(length));
+    position.fill(examples[i], static_cast<std::uint64_t>(s.seed), 0, ids);
+  }
+}
+
+/// Position ids that a run reaches: the longest example, or the window that synthetic ids are spread over.
+[[nodiscard]] inline std::int64_t positions_reached(const settings& s, std::int64_t longest) {
+  return is_synthetic(s.position) ? std::max(longest, s.position_window) : longest;
 }
 
 /// The element type that a written model has: what the settings say, or that of the model folder.

@@ -114,10 +114,14 @@ int run_sft(const settings& s) {
   }
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < examples.size(); ++i) longest = std::max(longest, examples.length(i));
-  if (config.max_positions > 0 && longest > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
-    warnings.push_back("the longest example has " + lodestone::format_count(longest) + " tokens, the model knows " +
-                       lodestone::format_count(config.max_positions) + " positions; raise rope_base or set " +
-                       "rope_scaling, and max_positions");
+  check_positions(s, examples);
+  check_positions(s, held_out);
+  if (const std::int64_t reached = positions_reached(s, longest);
+      config.max_positions > 0 && reached > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
+    warnings.push_back((reached > longest ? "position ids span " + lodestone::format_count(reached)
+                                          : "the longest example has " + lodestone::format_count(longest) + " tokens") +
+                       ", the model knows " + lodestone::format_count(config.max_positions) +
+                       " positions; raise rope_base or set rope_scaling, and max_positions");
   const lodestone::run_folder folder(
       s.output, s.resume == "never" ? lodestone::resume_from::never : lodestone::resume_from::automatic);
   const std::optional<fs::path> checkpoint = find_checkpoint(s, folder);

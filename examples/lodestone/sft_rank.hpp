@@ -11,7 +11,6 @@
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/dist/threads.hpp>
 #include <lodestone/model/llama.hpp>
-#include <lodestone/position/contiguous.hpp>
 #include <lodestone/train/checkpoints.hpp>
 #include <lodestone/train/loop.hpp>
 #include <lodestone/train/program.hpp>
@@ -97,7 +96,7 @@ lodestone::run_finished train_rank(const sft_job& job, lodestone::dist::threads:
       lodestone::llama<backend, typename Arithmetic::attention>{job.config, weights},
       make_loss(s),
       make_batching(s, s.batching),
-      lodestone::position::contiguous{},
+      make_position(s),
       make_activations(s),
       make_optimizer(s),
       group};

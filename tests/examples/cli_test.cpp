@@ -367,6 +367,70 @@ BOOST_AUTO_TEST_CASE(plan_compares_what_could_be_kept) {
   check_refused(with({"--memory-budget", "-1"}), {"memory_budget"});
 }
 
+BOOST_AUTO_TEST_CASE(plan_prints_how_positions_cover_the_window) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  const auto with = [&](const words& more) {
+    words all{"plan", "--model", model(), "--data", "train.jsonl", "--tokens", "256", "--compare", "packed"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(folder.path(), all);
+  };
+  // Share of the ids that 24 documents in 2 epochs reach, of a window of 512.
+  const auto seen = [&](const std::string& position) {
+    const result r = with({"--position", position, "--position-window", "512", "--position-chunk", "16"});
+    BOOST_TEST(r.status == 0, r.err);
+    const std::string head = "position ids of 48 samples in a window of 512: ";
+    BOOST_TEST(has(r.out, head), r.out);
+    BOOST_TEST(has(r.out, "ids from"), r.out);
+    BOOST_TEST(!has(r.out, "outside the window"), r.out);
+    return has(r.out, head) ? std::stod(r.out.substr(r.out.find(head) + head.size())) : 0.0;
+  };
+  BOOST_TEST(seen("contiguous") < 15.0);
+  for (const char* position : {"logo-continuous", "logo-sparse", "logo-mix", "pose", "randpos"})
+    BOOST_TEST(seen(position) > 70.0, position);
+  for (const char* position : {"original-notebook", "original-sparse", "original-continue"}) {
+    const result r = with({"--position", position, "--position-window", "4096", "--position-chunk", "16"});
+    BOOST_TEST(r.status == 0, r.err);
+    BOOST_TEST(has(r.out, "in a window of 4,096"), r.out);
+  }
+  BOOST_TEST(!has(with({}).out, "position ids"));
+  const result reaches = with({"--position", "logo-mix", "--position-window", "100_000"});
+  BOOST_TEST(has(reaches.err, "position ids span 100,000"), reaches.err);
+
+  check_refused(with({"--position", "logo-mix"}), {"position_window", "logo-mix"});
+  check_refused(with({"--position", "logo-mux"}), {"did you mean \"logo-mix\"?"});
+  check_refused(with({"--position-continuous", "1.5"}), {"position_continuous"});
+  check_refused(with({"--position-window", "3_000_000_000"}), {"position_window"});
+  const result narrow = with({"--position", "pose", "--position-window", "20"});
+  BOOST_TEST(narrow.status == 2);
+  BOOST_TEST(has(narrow.err, "position_window: example "), narrow.err);
+  const result no_room = with({"--position", "original-continue", "--position-window", "1010"});
+  BOOST_TEST(no_room.status == 2);
+  BOOST_TEST(has(no_room.err, "leave no room"), no_room.err);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_trains_with_synthetic_positions) {
+  const temporary_folder folder;
+  write_documents(folder / "train.jsonl");
+  const auto trained = [&](const std::string& output, const words& more) {
+    const result r = run(folder.path(), sft_arguments(output, more));
+    BOOST_TEST(r.status == 0, r.err);
+    return read_file(folder / output / "model/model.safetensors");
+  };
+  const words spread{"--position", "logo-mix", "--position-window", "512", "--position-chunk", "16"};
+  const std::string first = trained("first", spread);
+  BOOST_TEST((trained("again", spread) == first));
+  BOOST_TEST((trained("plain", {}) != first));
+  words far = spread;
+  far.insert(far.end(), {"--position-continuous", "0.0"});
+  BOOST_TEST((trained("sparse", far) != first));
+  BOOST_TEST(has(read_file(folder / "first" / "run.toml"), "position = \"logo-mix\"\nposition_window = 512\n"));
+  const result narrow =
+      run(folder.path(), sft_arguments("narrow", {"--position", "randpos", "--position-window", "9"}));
+  BOOST_TEST(narrow.status == 2);
+  BOOST_TEST(has(narrow.err, "position_window: example "), narrow.err);
+}
+
 BOOST_AUTO_TEST_CASE(what_is_kept_does_not_change_the_trained_model) {
   const temporary_folder folder;
   write_documents(folder / "train.jsonl");
