@@ -1,4 +1,7 @@
 // The CUDA backend: every operation of the model on one GPU.
+//
+// More than 400 lines in one header: it is one class, the list of operations, each a check and a launch; what they do
+// is in the launchers (operations.hpp), products (matmul.hpp) and checks (core/checks.hpp).
 #pragma once
 
 #include <algorithm>

@@ -2,6 +2,9 @@
 //
 // Shapes: T tokens, m rows whose output is wanted, H query heads, K key-value heads, D head dimension, E hidden,
 // F feed-forward.
+//
+// More than 400 lines in one header: forward, its replay and backward share the tape and the table of what is kept, and
+// a change to one is read beside the others.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Turns conversations and plain documents into token ids, shifted labels and weights.
+// Turns conversations and plain documents into token ids, shifted labels and weights. More than 400 lines, because the
+// encoder is one class, and its template over the tokenizer keeps its bodies here.
 #pragma once
 
 #include <algorithm>
