@@ -62,10 +62,13 @@
 #include <lodestone/batching/concept.hpp>
 #include <lodestone/batching/cost.hpp>
 #include <lodestone/batching/example.hpp>
+#include <lodestone/batching/groups.hpp>
 #include <lodestone/batching/naive.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
 #include <lodestone/batching/report.hpp>
+#include <lodestone/batching/separate.hpp>
+#include <lodestone/batching/shared_prefix.hpp>
 #include <lodestone/batching/sorted.hpp>
 #include <lodestone/batching/steps.hpp>
 #include <lodestone/batching/token_batch.hpp>

@@ -183,12 +183,9 @@ class loop {
   void announce(const progress& at, const epoch_plan& plan, std::span<const std::int64_t> lengths) {
     if (program_.group().rank() != 0) return;
     std::vector<std::int64_t> packs;
+    const std::vector<example_shape> shapes = batching::shapes(data_);
     for (const step_plan& step : plan.steps)
-      for (const micro_batch& batch : step.micro_batches) {
-        std::int64_t tokens = 0;
-        for (const std::int64_t example : batch.examples) tokens += lengths[static_cast<std::size_t>(example)];
-        packs.push_back(tokens);
-      }
+      for (const micro_batch& batch : step.micro_batches) packs.push_back(stream_tokens(batch, shapes));
     run_started started;
     started.title = options_.title;
     started.steps = at.steps;

@@ -46,7 +46,8 @@ class program {
   static_assert(loss_function<Loss>,
                 "the loss must fill one coefficient per scored token: see loss/concept.hpp for what it must have");
   static_assert(batching_strategy<Batching>,
-                "the batching strategy must have plan(lengths, seed, epoch) -> epoch_plan: see batching/concept.hpp");
+                "the batching strategy must have plan(lengths or shapes, seed, epoch) -> epoch_plan: see "
+                "batching/concept.hpp");
   static_assert(position_policy<Position>,
                 "the position policy must have fill(example, seed, epoch, out): see position/concept.hpp");
   static_assert(activations::activation_policy<Activations>,
@@ -88,13 +89,16 @@ class program {
   /// The plan of an epoch over `data`; the same on every rank.
   template <example_store Data>
   [[nodiscard]] epoch_plan plan(const Data& data, std::uint64_t seed, std::uint64_t epoch) const {
-    return batching_.plan(lengths(data), seed, epoch);
+    if constexpr (plans_shapes<Batching>)
+      return batching_.plan(std::span<const example_shape>{lodestone::batching::shapes(data)}, seed, epoch);
+    else
+      return batching_.plan(std::span<const std::int64_t>{lengths(data)}, seed, epoch);
   }
 
   /// Who computes what in a step: balanced by attention and linear cost.
   template <example_store Data>
   [[nodiscard]] lodestone::batching::assignment assign(const Data& data, const step_plan& step) const {
-    return lodestone::batching::assign(lodestone::batching::costs(step, lengths(data), cost_), group_->size());
+    return lodestone::batching::assign(lodestone::batching::costs(step, lodestone::batching::shapes(data), cost_), group_->size());
   }
 
   /// Forward, loss, backward, reduce, clip, update.
@@ -118,9 +122,9 @@ class program {
     train::need most;
     std::int64_t parked = 0;
     for (const micro_batch* candidate : largest(data, plan)) {
-      const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
-      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear(),
-                                                                      model_.weights().trained());
+      const token_batch batch = longest_stream(data, *candidate);
+      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, is_linear(*candidate),
+                                                               model_.weights().trained());
       if (need.activation_bytes >= most.activation_bytes) most = need;
       parked = std::max(parked, need.parked_bytes);
     }
@@ -139,9 +143,9 @@ class program {
     if (budget_->device_bytes == 0) device_bytes = model_.backend().available_memory() / group_->size();
     const std::int64_t parking = model_.backend().available_parking() / group_->size();
     const std::int64_t host_bytes = budget_->host_bytes >= 0 ? std::min(parking, budget_->host_bytes) : parking;
-    const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+    const token_batch batch = longest_stream(data, *candidates.front());
     for (std::int64_t limit = device_bytes;;) {
-      table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, loss_.is_linear(),
+      table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, is_linear(*candidates.front()),
                                              weights.trained()).table;
       const std::int64_t excess = needs(data, plan).activation_bytes - device_bytes;
       if (excess <= 0) return;
@@ -168,12 +172,12 @@ class program {
     const train::need need = reserve(data, plan);
     const std::vector<const micro_batch*> candidates = largest(data, plan);
     if (!candidates.empty()) {
-      const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+      const token_batch batch = longest_stream(data, *candidates.front());
       const auto no_coefficients = [](std::span<const double>, std::span<double> c) {
         std::ranges::fill(c, 0.0);
         return 0.0;
       };
-      model_.train(batch, table_, loss_.is_linear(), no_coefficients, false);
+      model_.train(batch, table_, is_linear(*candidates.front()), no_coefficients, false);
       model_.weights().zero_gradients();
       if constexpr (requires { model_.backend().choose_products(); }) {
         model_.backend().memory().reserve(0);
@@ -242,6 +246,21 @@ class program {
   }
 
  private:
+  /// What the model is given of a micro-batch at once: its stream, or the longest one of those computed one by one.
+  template <example_store Data>
+  [[nodiscard]] token_batch longest_stream(const Data& data, const micro_batch& plan) const {
+    const token_batch batch = lodestone::batching::assemble(data, plan, position_, 0, 0, 0, options_);
+    if (plan.arranged != arrangement::one_by_one) return batch;
+    const auto size = [](const sequence& s) { return std::pair(s.end - s.begin, s.scored_end - s.scored_begin); };
+    const auto longest = std::ranges::max_element(batch.sequences, {}, size);
+    return lodestone::batching::single(batch, static_cast<std::size_t>(longest - batch.sequences.begin()));
+  }
+
+  /// Whether the coefficients are known before the head runs; those of examples computed one by one are.
+  [[nodiscard]] bool is_linear(const micro_batch& plan) const {
+    return loss_.is_linear() || plan.arranged == arrangement::one_by_one;
+  }
+
   /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the
   /// arena depends on all their sizes, so one with fewer tokens can need a little more: those near the most tokens or
   /// targets (three quarters of it, 32 of each at most) are candidates.
@@ -254,7 +273,7 @@ class program {
     std::vector<sized> all;
     for (const step_plan& step : plan.steps)
       for (const micro_batch& batch : step.micro_batches)
-        all.push_back({&batch, lodestone::batching::totals(data, step_plan{{batch}})});
+        all.push_back({&batch, stream_totals(data, batch)});
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
       std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
@@ -264,6 +283,19 @@ class program {
           result.push_back(all[i].batch);
     }
     return result;
+  }
+
+  /// Tokens and targets of what the model is given of a micro-batch at once, at most.
+  template <example_store Data>
+  [[nodiscard]] static step_totals stream_totals(const Data& data, const micro_batch& plan) {
+    if (plan.arranged != arrangement::one_by_one) return lodestone::batching::totals(data, step_plan{{plan}});
+    step_totals most;
+    for (const std::int64_t example : plan.examples) {
+      const step_totals own = lodestone::batching::totals(data, step_plan{{micro_batch{{example}}}});
+      most.tokens = std::max(most.tokens, own.tokens);
+      most.targets = std::max(most.targets, own.targets);
+    }
+    return most;
   }
 
   Model model_;

@@ -52,6 +52,52 @@ void for_each_trained(const Store& store, std::int64_t unit, const Visit& visit)
   }
 }
 
+/// How many times a rank runs the model for a micro-batch: once, or once for each answer.
+[[nodiscard]] inline std::size_t passes(const micro_batch& plan) {
+  return plan.arranged == arrangement::one_by_one ? plan.examples.size() : 1;
+}
+
+/// Forward and backward of examples that are computed one by one: a pass over all of them for the log-probabilities
+/// that the loss wants, unless it is linear, then each by itself with its coefficients. Nothing of one example is kept
+/// while another is computed. Returns this micro-batch's share of the loss.
+///
+/// Where ranks meet in every pass, a rank makes `passes` of each kind, also without examples left.
+template <class Model, class Coefficients>
+double train_one_by_one(Model& model, const token_batch& batch, const activation_table& table, bool is_linear,
+                        const Coefficients& coefficients, bool is_last, std::size_t passes) {
+  const std::size_t count = batch.sequences.size();
+  const auto own = [&](std::size_t s, auto& values) {
+    const sequence& place = batch.sequences[s];
+    return std::span(values).subspan(static_cast<std::size_t>(place.scored_begin),
+                                     static_cast<std::size_t>(place.scored_end - place.scored_begin));
+  };
+  std::vector<double> log_probs(is_linear ? 0 : batch.scored.size());
+  for (std::size_t s = 0; !is_linear && s < passes; ++s) {
+    if (s >= count || own(s, batch.scored).empty())
+      model.join_log_probs();
+    else
+      std::ranges::copy(model.log_probs(batching::single(batch, s)), own(s, log_probs).begin());
+  }
+  std::vector<double> c(batch.scored.size());
+  double loss = batch.scored.empty() ? 0.0 : coefficients(log_probs, c);
+  for (std::size_t s = 0; s < passes; ++s) {
+    const bool ends = is_last && s + 1 == passes;
+    if (s >= count) {
+      model.join(true, ends);
+      continue;
+    }
+    const double value = model.train(
+        batching::single(batch, s), table, true,
+        [&](std::span<const double>, std::span<double> out) {
+          std::ranges::copy(own(s, c), out.begin());
+          return 0.0;
+        },
+        ends);
+    if (is_linear) loss += value;
+  }
+  return loss;
+}
+
 /// Adds the gradients of this rank's micro-batches of `step` to the store and returns the loss summed over all ranks.
 /// Every rank calls it with the same step; afterwards the store's owned gradients are those of the whole step.
 template <class Model, loss_function Loss, example_store Data, position_policy Position, class Communicator>
@@ -60,21 +106,34 @@ double accumulate(Model& model, const Loss& loss, const Data& data, const step_p
                   const step_place& where, Communicator& group, const batching::assemble_options& options = {}) {
   double sum = 0.0;
   const auto& mine = ranks.of_rank[static_cast<std::size_t>(group.rank())];
-  // Sharded weights are gathered in every micro-batch, so ranks meet in each round; replicated ones meet at the end
-  // only.
-  const std::size_t rounds = model.weights().is_sharded() ? ranks.rounds() : std::max<std::size_t>(mine.size(), 1);
+  const auto plan_of = [&](std::int64_t place) -> const micro_batch& {
+    return step.micro_batches[static_cast<std::size_t>(place)];
+  };
+  // Sharded weights are gathered in every pass, so ranks meet in each; replicated ones meet at the end only.
+  const bool is_sharded = model.weights().is_sharded();
+  const std::size_t rounds = is_sharded ? ranks.rounds() : std::max<std::size_t>(mine.size(), 1);
   for (std::size_t round = 0; round < rounds; ++round) {
     const bool is_last = round + 1 == rounds;
-    if (round >= mine.size()) {
+    std::size_t most = round < mine.size() ? passes(plan_of(mine[round])) : 1;
+    bool one_by_one = round < mine.size() && plan_of(mine[round]).arranged == arrangement::one_by_one;
+    for (const auto& others : ranks.of_rank) {
+      if (!is_sharded || round >= others.size()) continue;
+      most = std::max(most, passes(plan_of(others[round])));
+      one_by_one = one_by_one || plan_of(others[round]).arranged == arrangement::one_by_one;
+    }
+    if (round >= mine.size() && !one_by_one) {
       model.join(loss.is_linear(), is_last);
       continue;
     }
-    const token_batch batch = batching::assemble(data, step.micro_batches[static_cast<std::size_t>(mine[round])],
-                                                 position, where.seed, where.epoch, mine[round], options);
+    const token_batch batch =
+        round < mine.size()
+            ? batching::assemble(data, plan_of(mine[round]), position, where.seed, where.epoch, mine[round], options)
+            : token_batch{};
     const auto coefficients = [&](std::span<const double> log_probs, std::span<double> c) {
       return static_cast<double>(loss.coefficients(totals, batch.sequences, batch.scored, log_probs, c));
     };
-    sum += model.train(batch, table, loss.is_linear(), coefficients, is_last);
+    sum += one_by_one ? train_one_by_one(model, batch, table, loss.is_linear(), coefficients, is_last, most)
+                      : model.train(batch, table, loss.is_linear(), coefficients, is_last);
   }
   group.all_reduce(std::span<double>{&sum, 1});
   return sum;
