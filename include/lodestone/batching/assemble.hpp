@@ -66,21 +66,21 @@ void for_each_target(const example_view& example, std::int64_t index, const Each
 namespace detail {
 
 /// What the answers to one prompt have in common within a micro-batch.
-struct prompt_ids {
+struct group_ids {
   std::int64_t group = no_group;      ///< the store's number; no_group: an example that stands alone
   std::vector<std::size_t> members;   ///< places in the micro-batch
   std::vector<std::int32_t> shared;   ///< position ids [prompt + longest answer]; empty: each example has its own
 };
 
 /// The examples of a micro-batch by preference group, in the order of their first ones; every other example alone.
-[[nodiscard]] inline std::vector<prompt_ids> groups_of(std::span<const example_view> examples) {
-  std::vector<prompt_ids> groups;
+[[nodiscard]] inline std::vector<group_ids> groups_of(std::span<const example_view> examples) {
+  std::vector<group_ids> groups;
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const std::int64_t number = examples[i].group;
     auto found = number == no_group ? groups.end() : std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
       return group.group == number;
     });
-    if (found == groups.end()) found = groups.insert(found, prompt_ids{number, {}, {}});
+    if (found == groups.end()) found = groups.insert(found, group_ids{number, {}, {}});
     found->members.push_back(i);
   }
   return groups;
@@ -89,7 +89,7 @@ struct prompt_ids {
 /// Draws the ids that the answers of a group share, keyed by its first example in the store. Throws data_error unless
 /// all of them begin with the same prompt.
 template <position_policy Position>
-void draw_shared_ids(prompt_ids& group, std::span<const example_view> examples, const Position& position,
+void draw_shared_ids(group_ids& group, std::span<const example_view> examples, const Position& position,
                      std::uint64_t seed, std::uint64_t epoch) {
   const example_view& first = examples[group.members.front()];
   if (group.group == no_group || first.prompt == 0) return;
@@ -119,7 +119,7 @@ class stream_writer {
                 const assemble_options& options, token_batch& out)
       : position_(position), seed_(seed), epoch_(epoch), pack_(pack), options_(options), out_(out) {}
 
-  /// A whole example, a causal slice of its own; `shared` as in prompt_ids.
+  /// A whole example, a causal slice of its own; `shared` as in group_ids.
   void add(const example_view& example, std::int32_t group, std::span<const std::int32_t> shared) {
     const std::int64_t begin = out_.size();
     const auto first = static_cast<std::size_t>(begin);
@@ -140,7 +140,7 @@ class stream_writer {
   }
 
   /// The prompt of `group` once, then its answers: each sees the prompt and, causally, itself.
-  void add_shared(const prompt_ids& group, std::span<const example_view> examples, std::int32_t number) {
+  void add_shared(const group_ids& group, std::span<const example_view> examples, std::int32_t number) {
     const example_view& first = examples[group.members.front()];
     if (group.shared.empty())
       throw data_error("belongs to no preference group with a known prompt", "example " + std::to_string(first.index),
@@ -232,7 +232,7 @@ template <example_store Store, position_policy Position>
   if (shares && (options.absolute_positions || options.window > 0))
     throw config_error("ids that run on through a stream, and a sliding window, need whole examples", "micro-batch",
                        "compute the answers one by one (batching separate)");
-  std::vector<detail::prompt_ids> groups = detail::groups_of(examples);
+  std::vector<detail::group_ids> groups = detail::groups_of(examples);
   std::vector<std::size_t> group_of(examples.size());
   for (std::size_t g = 0; g < groups.size(); ++g) {
     detail::draw_shared_ids(groups[g], examples, position, seed, epoch);
