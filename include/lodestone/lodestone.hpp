@@ -97,6 +97,7 @@
 #include <lodestone/loss/dpo.hpp>
 #include <lodestone/loss/logo.hpp>
 #include <lodestone/loss/orpo.hpp>
+#include <lodestone/loss/outcome.hpp>
 #include <lodestone/loss/preference.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 

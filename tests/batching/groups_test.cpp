@@ -144,13 +144,16 @@ BOOST_AUTO_TEST_CASE(a_shared_stream_is_a_prompt_with_its_answers) {
   data.add({13}, {{22}, {31, 32}});
   const micro_batch plan{{0, 1, 2, 3}, arrangement::shared_prompt};
   const token_batch batch = batching::assemble(data, plan, position::contiguous{}, 0, 0, 6);
-  BOOST_TEST(batch.tokens == (std::vector<std::int32_t>{10, 11, 12, 20, 21, 30, 13, 22, 31, 32}), boost::test_tools::per_element());
-  BOOST_TEST(batch.positions == (std::vector<std::int32_t>{0, 1, 2, 3, 4, 3, 0, 1, 1, 2}), boost::test_tools::per_element());
-  BOOST_TEST(batch.lengths == (std::vector<std::int64_t>{5, 5, 5, 5, 5, 5, 3, 3, 3, 3}), boost::test_tools::per_element());
+  BOOST_TEST(batch.tokens == (std::vector<std::int32_t>{10, 11, 12, 20, 21, 30, 13, 22, 31, 32}),
+             boost::test_tools::per_element());
+  BOOST_TEST(batch.positions == (std::vector<std::int32_t>{0, 1, 2, 3, 4, 3, 0, 1, 1, 2}),
+             boost::test_tools::per_element());
+  BOOST_TEST(batch.lengths == (std::vector<std::int64_t>{5, 5, 5, 5, 5, 5, 3, 3, 3, 3}),
+             boost::test_tools::per_element());
   const auto causal = [](std::int64_t begin, std::int64_t end) {
     return slice{begin, end, begin, end, slice_kind::causal, 0};
   };
-  const std::vector<slice> expected{causal(0, 3), {3, 6, 0, 3, slice_kind::full, 0}, causal(3, 5), causal(5, 6),
+  const std::vector<slice> expected{causal(0, 3), {3, 6, 0, 3, slice_kind::full, 0},  causal(3, 5), causal(5, 6),
                                     causal(6, 7), {7, 10, 6, 7, slice_kind::full, 0}, causal(7, 8), causal(8, 10)};
   BOOST_TEST((batch.slices == expected));
   const auto check = [&](std::size_t k, std::int64_t row, std::int32_t label, std::int32_t sequence) {
@@ -181,8 +184,7 @@ BOOST_AUTO_TEST_CASE(all_answers_have_the_ids_of_their_prompt_in_every_arrangeme
   std::vector<std::int64_t> all;
   for (std::int64_t i = 0; i < data.size(); ++i) all.push_back(i);
   const position::logo_mix policy{.window = 4'096, .rule = {.chunk = 8, .question = 2}};
-  const token_batch shared =
-      batching::assemble(data, micro_batch{all, arrangement::shared_prompt}, policy, 9, 2, 0);
+  const token_batch shared = batching::assemble(data, micro_batch{all, arrangement::shared_prompt}, policy, 9, 2, 0);
   for (const arrangement arranged : {arrangement::end_to_end, arrangement::one_by_one}) {
     const token_batch whole = batching::assemble(data, micro_batch{all, arranged}, policy, 9, 2, 0);
     std::int64_t prompt_begin = 0;  // of the group, in the shared stream

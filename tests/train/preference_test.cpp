@@ -63,8 +63,8 @@ outcome gradients_of(const answer_set& data, const step_plan& step, const Loss& 
   dist::threads::run(with.ranks, [&](dist::threads::communicator& group) {
     const auto weights = small_store<backend>(with.config, 1, {}, dist::any_communicator(group));
     llama<backend, blocked_attention> model(with.config, *weights);
-    const auto assignment = batching::assign(
-        batching::costs(step, batching::shapes(data), training_cost(with.config)), group.size());
+    const auto assignment =
+        batching::assign(batching::costs(step, batching::shapes(data), training_cost(with.config)), group.size());
     const double value = train::accumulate(model, loss, data, step, batching::totals(data, step), assignment, position,
                                            with.table, {1, 1, 3, 1}, group);
     const std::lock_guard lock(guard);
@@ -145,11 +145,11 @@ BOOST_AUTO_TEST_SUITE(train_preference)
 BOOST_AUTO_TEST_CASE(shared_and_separate_prompts_give_the_same_loss_and_gradients) {
   check_every_arrangement("logo", loss::logo{.beta = 2.0, .gamma = 0.5});
   check_every_arrangement("logo, sum and hinge", loss::logo{.beta = 0.3,
-                                                           .gamma = 0.1,
-                                                           .sft_weight = 0.2,
-                                                           .sft = loss::sft_term::token_sum,
-                                                           .by = loss::penalty::hinge,
-                                                           .length_normalised = false});
+                                                            .gamma = 0.1,
+                                                            .sft_weight = 0.2,
+                                                            .sft = loss::sft_term::token_sum,
+                                                            .by = loss::penalty::hinge,
+                                                            .length_normalised = false});
   check_every_arrangement("cpo", loss::cpo{});
   check_every_arrangement("orpo", loss::orpo{});
   check_every_arrangement("dpo", loss::dpo{});
@@ -168,8 +168,8 @@ BOOST_AUTO_TEST_CASE(a_thousand_random_layouts_agree) {
     }
     const loss::logo loss{.beta = 0.5 + 2.0 * random.uniform(), .gamma = random.uniform()};
     const auto budget = static_cast<std::int64_t>(42 + random.below(60));
-    furthest = std::max(furthest, distance(gradients_of(data, shared(data, budget), loss),
-                                           gradients_of(data, separate(data), loss)));
+    furthest = std::max(
+        furthest, distance(gradients_of(data, shared(data, budget), loss), gradients_of(data, separate(data), loss)));
   }
   BOOST_TEST(furthest < 1e-10);
 }
@@ -231,8 +231,13 @@ BOOST_AUTO_TEST_CASE(memory_grows_by_the_answers_own_tokens_or_not_at_all) {
     data.add(60, std::vector<std::int64_t>(static_cast<std::size_t>(1 + rejected), 8), random);
     const auto weights = small_store<backend>(config);
     dist::single alone;
-    program training{llama<backend, blocked_attention>{config, *weights}, loss::logo{.gamma = 0.5}, strategy,
-                     position::contiguous{}, activations::keep_all{}, optim::adamw{}, alone};
+    program training{llama<backend, blocked_attention>{config, *weights},
+                     loss::logo{.gamma = 0.5},
+                     strategy,
+                     position::contiguous{},
+                     activations::keep_all{},
+                     optim::adamw{},
+                     alone};
     return training.needs(data, training.plan(data, 1, 0)).activation_bytes;
   };
   const std::int64_t one = need(batching::separate{}, 1);

@@ -24,7 +24,8 @@ class sharded_layer_store {
   using value_type = double;
 
   sharded_layer_store(const lodestone::model_config& config, lodestone::dist::threads::communicator& group)
-      : inner_(small_store<lodestone::host<double>>(config, 1, {}, lodestone::dist::any_communicator(group))), group_(&group) {
+      : inner_(small_store<lodestone::host<double>>(config, 1, {}, lodestone::dist::any_communicator(group))),
+        group_(&group) {
     const std::int64_t count = inner_->layout(sharded).count;
     part_ = (count + group.size() - 1) / group.size();
     begin_ = std::min(count, part_ * group.rank());

@@ -67,9 +67,9 @@ namespace detail {
 
 /// What the answers to one prompt have in common within a micro-batch.
 struct group_ids {
-  std::int64_t group = no_group;      ///< the store's number; no_group: an example that stands alone
-  std::vector<std::size_t> members;   ///< places in the micro-batch
-  std::vector<std::int32_t> shared;   ///< position ids [prompt + longest answer]; empty: each example has its own
+  std::int64_t group = no_group;     ///< the store's number; no_group: an example that stands alone
+  std::vector<std::size_t> members;  ///< places in the micro-batch
+  std::vector<std::int32_t> shared;  ///< position ids [prompt + longest answer]; empty: each example has its own
 };
 
 /// The examples of a micro-batch by preference group, in the order of their first ones; every other example alone.
@@ -162,9 +162,8 @@ class stream_writer {
       const example_view& answer = examples[member];
       const std::int64_t own = out_.size();
       place(answer.tokens.subspan(static_cast<std::size_t>(answer.prompt)), answer.prompt);
-      add_sequence(answer, number, own, [&](std::int64_t row) {
-        return row < answer.prompt ? begin + row : own + row - answer.prompt;
-      });
+      add_sequence(answer, number, own,
+                   [&](std::int64_t row) { return row < answer.prompt ? begin + row : own + row - answer.prompt; });
     }
     out_.slices[across] = {answers, out_.size(), begin, answers, slice_kind::full, 0};
   }
