@@ -414,8 +414,10 @@ BOOST_AUTO_TEST_CASE(groups_that_are_not_whole_are_refused_by_name) {
   answer unweighted = rejected;
   unweighted.weight = 0.0;
   says({chosen, unweighted}, "example 100: its preference group has no rejected answer");
-  unweighted.weight = -1.0;
-  says({chosen, unweighted}, "example 101: its weight is negative");
+  for (const double wrong : {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    unweighted.weight = wrong;
+    says({chosen, unweighted}, "example 101: its weight is negative or not finite");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(dpo_asks_for_the_reference_of_every_answer) {
