@@ -92,6 +92,7 @@
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
 
+#include <lodestone/loss/chosen.hpp>
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/cpo.hpp>
 #include <lodestone/loss/dpo.hpp>

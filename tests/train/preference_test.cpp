@@ -20,6 +20,7 @@
 #include <lodestone/dist/single.hpp>
 #include <lodestone/dist/threads.hpp>
 #include <lodestone/host/backend.hpp>
+#include <lodestone/loss/chosen.hpp>
 #include <lodestone/loss/cpo.hpp>
 #include <lodestone/loss/dpo.hpp>
 #include <lodestone/loss/logo.hpp>
@@ -153,6 +154,7 @@ BOOST_AUTO_TEST_CASE(shared_and_separate_prompts_give_the_same_loss_and_gradient
   check_every_arrangement("cpo", loss::cpo{});
   check_every_arrangement("orpo", loss::orpo{});
   check_every_arrangement("dpo", loss::dpo{});
+  check_every_arrangement("chosen", loss::chosen{});
   check_every_arrangement("linear", loss::weighted_sft{});
 }
 
@@ -256,6 +258,49 @@ BOOST_AUTO_TEST_CASE(memory_grows_by_the_answers_own_tokens_or_not_at_all) {
   for (const std::int64_t rejected : {1, 2, 8}) {
     BOOST_TEST(need(batching::shared_prefix{}, rejected) <= plain(1 + rejected), rejected << " rejected");
     BOOST_TEST(need(batching::shared_prefix{}, rejected) > plain(rejected), rejected << " rejected");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(outcomes_and_evaluations_do_not_depend_on_arrangement_and_ranks) {
+  const answer_set data = ragged_answers();
+  const loss::logo loss{.beta = 2.0, .gamma = 0.5};
+  const auto measured = [&](auto strategy, int ranks) {
+    std::pair<std::vector<preference_outcome>, evaluation> result;
+    std::mutex guard;
+    dist::threads::run(ranks, [&](dist::threads::communicator& group) {
+      const model_config config = small_config();
+      const auto weights = small_store<backend>(config, 1, {}, dist::any_communicator(group));
+      program training{llama<backend, blocked_attention>{config, *weights}, loss, strategy, position::contiguous{},
+                       activations::keep_all{}, optim::adamw{}, group};
+      const evaluation own = training.evaluate(data, 8);
+      const auto step = training.step(data, as_one_step(training.plan(data, 1, 0)), {});
+      BOOST_TEST(own.loss == step.loss, boost::test_tools::tolerance(1e-12));
+      BOOST_TEST(own.preference.margin == summarise(step.outcomes).margin, boost::test_tools::tolerance(1e-12));
+      const std::lock_guard lock(guard);
+      if (group.rank() + 1 == ranks) result = {step.outcomes, own};
+    });
+    return result;
+  };
+  const auto [outcomes, whole] = measured(batching::separate{}, 1);
+  BOOST_TEST(outcomes.size() == 5U);
+  BOOST_TEST(whole.preference.groups == 5);
+  BOOST_TEST(whole.targets == 4 + 1 + 11 + 1 + 3);  // of the chosen answers
+  BOOST_TEST(whole.sequences == data.size());
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(1.0, std::abs(b)); };
+  for (const int ranks : {1, 3}) {
+    const auto [shared, evaluated] = measured(batching::shared_prefix{.tokens = 50}, ranks);
+    BOOST_TEST(shared.size() == outcomes.size());
+    for (const auto& [a, b] : {std::pair{evaluated, whole}}) {
+      BOOST_TEST(near(a.loss, b.loss));
+      BOOST_TEST(near(a.sequence_loss, b.sequence_loss));
+      BOOST_TEST(near(a.token_loss, b.token_loss));
+      BOOST_TEST(near(a.preference.accuracy, b.preference.accuracy));
+      BOOST_TEST(near(a.preference.margin, b.preference.margin));
+      BOOST_TEST(near(a.preference.sft, b.preference.sft));
+      BOOST_TEST(a.targets == b.targets);
+      BOOST_TEST(a.bucket_targets == b.bucket_targets, boost::test_tools::per_element());
+      for (std::size_t k = 0; k < b.bucket_loss.size(); ++k) BOOST_TEST(near(a.bucket_loss[k], b.bucket_loss[k]));
+    }
   }
 }
 

@@ -273,7 +273,8 @@ class program {
       const step_totals totals = lodestone::batching::totals(data, step);
       std::vector<std::pair<std::int64_t, std::vector<preference_outcome>>> outcomes;
       double loss = 0.0;
-      for (const std::int64_t place : assign(data, step).of_rank[static_cast<std::size_t>(group_->rank())]) {
+      const lodestone::batching::assignment ranks = assign(data, step);
+      for (const std::int64_t place : ranks.of_rank[static_cast<std::size_t>(group_->rank())]) {
         const micro_batch& own = step.micro_batches[static_cast<std::size_t>(place)];
         const token_batch batch = lodestone::batching::assemble(data, own, position_, seed, 0, place, options_);
         const std::vector<double> log_probs = train::log_probs(model_, batch, own.arranged);
