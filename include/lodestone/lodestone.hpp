@@ -49,9 +49,12 @@
 #include <lodestone/text/word_cache.hpp>
 
 #include <lodestone/data/example_builder.hpp>
+#include <lodestone/data/groups.hpp>
 #include <lodestone/data/memory_store.hpp>
 #include <lodestone/data/mixture.hpp>
 #include <lodestone/data/over_long.hpp>
+#include <lodestone/data/preference.hpp>
+#include <lodestone/data/preference_builder.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/data/summary.hpp>
