@@ -35,7 +35,7 @@ struct evaluation {
   std::int64_t sequences = 0;  ///< all examples of the set, those without targets included
   std::int64_t targets = 0;    ///< scored tokens
   std::int64_t tokens = 0;     ///< of all examples
-  std::vector<double> bucket_loss;  ///< unweighted mean over targets predicted from a row of the bucket
+  std::vector<double> bucket_loss;           ///< unweighted mean over targets predicted from a row of the bucket
   std::vector<std::int64_t> bucket_targets;  ///< in each bucket; 0: its loss is 0 and means nothing
   preference_summary preference{};           ///< of the set's groups, where the loss compares answers
 };
@@ -170,7 +170,8 @@ class program {
   /// Who computes what in a step: balanced by attention and linear cost.
   template <example_store Data>
   [[nodiscard]] lodestone::batching::assignment assign(const Data& data, const step_plan& step) const {
-    return lodestone::batching::assign(lodestone::batching::costs(step, lodestone::batching::shapes(data), cost_), group_->size());
+    return lodestone::batching::assign(lodestone::batching::costs(step, lodestone::batching::shapes(data), cost_),
+                                       group_->size());
   }
 
   /// Forward, loss, backward, reduce, clip, update.
@@ -218,7 +219,8 @@ class program {
     const token_batch batch = longest_stream(data, *candidates.front());
     for (std::int64_t limit = device_bytes;;) {
       table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, is_linear(*candidates.front()),
-                                             weights.trained()).table;
+                                             weights.trained())
+                   .table;
       const std::int64_t excess = needs(data, plan).activation_bytes - device_bytes;
       if (excess <= 0) return;
       limit -= excess;  // another micro-batch needs a little more than the one with the most tokens
@@ -260,44 +262,22 @@ class program {
     return need;
   }
 
-  /// Losses on `data`, with `bucket` tokens a position bucket (0: none): each example in a stream of its own or, where
-  /// batching and loss are for preferences, each group as in training. The work is divided among the ranks; every rank
+  /// Losses on `data`, with `bucket` tokens a position bucket (0: none): each example in a stream of its own or, batching,
+  /// loss and data are for preferences, each group as in training. The work is divided among the ranks; every rank
   /// returns the same numbers.
   template <example_store Data>
   [[nodiscard]] evaluation evaluate(const Data& data, std::int64_t bucket = 0, std::uint64_t seed = 0) {
-    detail::evaluation_sums sums(data, bucket);
     if constexpr (plans_shapes<Batching> && compares_answers<Loss>) {
-      step_plan step;  // all of the data
-      for (step_plan& part : plan(data, seed, 0).steps)
-        std::ranges::move(part.micro_batches, std::back_inserter(step.micro_batches));
-      const step_totals totals = lodestone::batching::totals(data, step);
-      std::vector<std::pair<std::int64_t, std::vector<preference_outcome>>> outcomes;
-      double loss = 0.0;
-      const lodestone::batching::assignment ranks = assign(data, step);
-      for (const std::int64_t place : ranks.of_rank[static_cast<std::size_t>(group_->rank())]) {
-        const micro_batch& own = step.micro_batches[static_cast<std::size_t>(place)];
-        const token_batch batch = lodestone::batching::assemble(data, own, position_, seed, 0, place, options_);
-        const std::vector<double> log_probs = train::log_probs(model_, batch, own.arranged);
-        std::vector<double> c(log_probs.size());
-        loss += loss_.coefficients(totals, batch.sequences, batch.scored, log_probs, c);
-        outcomes.emplace_back(place, loss_.outcomes(batch.sequences, batch.scored, log_probs));
-        for (const sequence& s : batch.sequences) sums.add(data[s.example], s, batch, log_probs, s.role == 0);
-      }
-      group_->all_reduce(std::span<double>{&loss, 1});
-      evaluation result = sums.reduce(*group_);
-      result.loss = loss;
-      result.preference = summarise(train::gather_outcomes(outcomes, step.micro_batches.size(), *group_));
-      return result;
-    } else {
-      for (std::int64_t i = group_->rank(); i < static_cast<std::int64_t>(data.size()); i += group_->size()) {
-        const token_batch batch =
-            lodestone::batching::assemble(data, micro_batch{{i}}, position_, seed, 0, 0, options_);
-        sums.add(data[i], batch.sequences.front(), batch, model_.log_probs(batch), true);
-      }
-      evaluation result = sums.reduce(*group_);
-      result.loss = result.sequence_loss;
-      return result;
+      if (data.size() > 0 && data[0].group != no_group) return evaluate_groups(data, bucket, seed);
     }
+    detail::evaluation_sums sums(data, bucket);
+    for (std::int64_t i = group_->rank(); i < static_cast<std::int64_t>(data.size()); i += group_->size()) {
+      const token_batch batch = lodestone::batching::assemble(data, micro_batch{{i}}, position_, seed, 0, 0, options_);
+      sums.add(data[i], batch.sequences.front(), batch, model_.log_probs(batch), true);
+    }
+    evaluation result = sums.reduce(*group_);
+    result.loss = result.sequence_loss;
+    return result;
   }
 
   /// Tokens of every example, in the order of the store.
@@ -310,6 +290,33 @@ class program {
   }
 
  private:
+  /// evaluate() for examples that are answers of preference groups.
+  template <example_store Data>
+  [[nodiscard]] evaluation evaluate_groups(const Data& data, std::int64_t bucket, std::uint64_t seed) {
+    step_plan step;  // all of the data
+    for (step_plan& part : plan(data, seed, 0).steps)
+      std::ranges::move(part.micro_batches, std::back_inserter(step.micro_batches));
+    const step_totals totals = lodestone::batching::totals(data, step);
+    const lodestone::batching::assignment ranks = assign(data, step);
+    detail::evaluation_sums sums(data, bucket);
+    std::vector<std::pair<std::int64_t, std::vector<preference_outcome>>> outcomes;
+    double loss = 0.0;
+    for (const std::int64_t place : ranks.of_rank[static_cast<std::size_t>(group_->rank())]) {
+      const micro_batch& own = step.micro_batches[static_cast<std::size_t>(place)];
+      const token_batch batch = lodestone::batching::assemble(data, own, position_, seed, 0, place, options_);
+      const std::vector<double> log_probs = train::log_probs(model_, batch, own.arranged);
+      std::vector<double> c(log_probs.size());
+      loss += loss_.coefficients(totals, batch.sequences, batch.scored, log_probs, c);
+      outcomes.emplace_back(place, loss_.outcomes(batch.sequences, batch.scored, log_probs));
+      for (const sequence& s : batch.sequences) sums.add(data[s.example], s, batch, log_probs, s.role == 0);
+    }
+    group_->all_reduce(std::span<double>{&loss, 1});
+    evaluation result = sums.reduce(*group_);
+    result.loss = loss;
+    result.preference = summarise(train::gather_outcomes(outcomes, step.micro_batches.size(), *group_));
+    return result;
+  }
+
   /// What the model is given of a micro-batch at once: its stream, or the longest one of those computed one by one.
   template <example_store Data>
   [[nodiscard]] token_batch longest_stream(const Data& data, const micro_batch& plan) const {
@@ -336,8 +343,7 @@ class program {
     };
     std::vector<sized> all;
     for (const step_plan& step : plan.steps)
-      for (const micro_batch& batch : step.micro_batches)
-        all.push_back({&batch, stream_totals(data, batch)});
+      for (const micro_batch& batch : step.micro_batches) all.push_back({&batch, stream_totals(data, batch)});
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
       std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
