@@ -31,7 +31,8 @@ struct layout {
 /// How the parts of an example are found.
 ///
 /// An example that brings its chunks (example_view::chunks) is divided as it says: in front of the first chunk lies the
-/// prefix, behind the last one the tail. Otherwise the tail begins `question` tokens before the first target, and what
+/// prefix, behind the last one the tail; a single chunk is a context that nobody has divided, and is cut into chunks of
+/// `chunk` tokens. Otherwise the tail begins `question` tokens before the first target, and what
 /// lies between prefix and tail is cut into chunks of `chunk` tokens, the last one of what is left. A text that is
 /// trained from its first row, and one without targets, has no tail: all of it is context.
 struct layout_rule {
@@ -51,6 +52,7 @@ struct layout_rule {
         if (bounds[j] <= bounds[j - 1]) throw wrong_chunks(example, n);
         result.chunks.push_back(bounds[j] - bounds[j - 1]);
       }
+      if (bounds.size() == 2) cut(result.chunks);
       if (bounds.front() < 0 || bounds.back() > n) throw wrong_chunks(example, n);
       result.prefix = bounds.front();
       result.tail = n - bounds.back();
@@ -62,13 +64,19 @@ struct layout_rule {
     result.prefix = std::min(prefix, n);
     std::int64_t end = n;  // of the context
     if (first > 0 && first < rows) end = std::clamp(first + 1 - question, result.prefix, n);  // row r predicts r + 1
-    for (std::int64_t left = end - result.prefix; left > 0; left -= chunk)
-      result.chunks.push_back(std::min(left, chunk));
+    if (end > result.prefix) result.chunks.push_back(end - result.prefix);
+    cut(result.chunks);
     result.tail = n - end;
     return result;
   }
 
  private:
+  /// Cuts the only one of `chunks`, if there is one, into chunks of `chunk` tokens.
+  void cut(std::vector<std::int64_t>& chunks) const {
+    if (chunks.empty()) return;
+    std::int64_t left = chunks.front();
+    for (chunks.clear(); left > 0; left -= chunk) chunks.push_back(std::min(left, chunk));
+  }
   [[nodiscard]] static bool is_target(const example_view& example, std::int64_t row) {
     const auto r = static_cast<std::size_t>(row);
     return example.labels[r] != no_label && (r >= example.weights.size() || example.weights[r] != 0.0F);
