@@ -467,6 +467,12 @@ void table::fill() {
   choice("no_targets", data_makers, s_.no_targets, {"error", "drop", "keep"}, "examples without anything to train on");
   choice("faults", data_makers, s_.faults, {"error", "skip"}, "records that cannot be read");
   truth("original_end_labels", data_makers, s_.original_end_labels, "end-token labels as in LongAlign's own code");
+  choice("plain_prompt", data_makers, s_.plain_prompt, {"text", "chat"},
+         "preferences: a prompt that is text stays plain text, or becomes a user message");
+  text("context_form", data_makers, s_.context_form, "preferences: the user message of a {context} and a {question}");
+  text("chunk_separator", data_makers, s_.chunk_separator, "preferences: text between the chunks of a context");
+  truth("score_header", data_makers, s_.score_header,
+        "preferences: the header that the chat format writes in front of an answer is scored with it");
 
   choice("batching", trainers, s_.batching, {"naive", "sorted", "packed", "original", "shared-prefix", "separate"},
          "which examples share a stream; preferences: the prompt once with all its answers, or answer by answer");

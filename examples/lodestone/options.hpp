@@ -54,6 +54,10 @@ struct settings {
   std::string no_targets = "error";
   std::string faults = "error";
   bool original_end_labels = false;
+  std::string plain_prompt = "text";
+  std::string context_form = "{context}\n\n{question}";
+  std::string chunk_separator;
+  bool score_header = true;
 
   // Batching, loss, positions.
   std::string batching = "packed";

@@ -155,13 +155,14 @@ BOOST_AUTO_TEST_CASE(plain_text_ends_with_the_end_of_sequence) {
   BOOST_TEST(scores_every_answer_token(group.examples[1]));
   BOOST_TEST(group.counts.documents == 1);
   // Behind a SentencePiece tokenizer's beginning no answer gets a space of its own.
-  const outcome piece = build(R"({"prompt": "ab", "chosen": "cd", "rejected": "ce"})", {}, {}, families::llama_2(), spaces());
+  const outcome piece =
+      build(R"({"prompt": "ab", "chosen": "cd", "rejected": "ce"})", {}, {}, families::llama_2(), spaces());
   BOOST_TEST(spell(piece.examples[0], spaces()) == "<s> abcd</s>");
   const toy_encoder nameless(every(), families::llama_3());
   outcome none;
-  BOOST_CHECK_THROW(preference_builder(nameless, {}, {}).build(
-                        parse_preference({R"({"prompt": "p", "chosen": "a", "rejected": "b"})", 1, 0}, "x"), "x:1",
-                        none.examples, none.counts),
+  BOOST_CHECK_THROW(preference_builder(nameless, {}, {})
+                        .build(parse_preference({R"({"prompt": "p", "chosen": "a", "rejected": "b"})", 1, 0}, "x"),
+                               "x:1", none.examples, none.counts),
                     config_error);
 }
 
@@ -189,8 +190,9 @@ BOOST_AUTO_TEST_CASE(chunks_are_bounds_of_tokens) {
              "<|end_header_id|>\n\none two x\n\nwhy<|eot_id|>");
   BOOST_REQUIRE(own.chunks.size() == 4U);
   const auto chunk = [&](std::size_t j) {
-    return every().spell(std::span(own.tokens).subspan(static_cast<std::size_t>(own.chunks[j]),
-                                                       static_cast<std::size_t>(own.chunks[j + 1] - own.chunks[j])));
+    return every().spell(std::span(own.tokens)
+                             .subspan(static_cast<std::size_t>(own.chunks[j]),
+                                      static_cast<std::size_t>(own.chunks[j + 1] - own.chunks[j])));
   };
   BOOST_TEST(chunk(0) == "one ");
   BOOST_TEST(chunk(1) == "two");  // alone: behind "one " the space would have merged with t
@@ -203,8 +205,8 @@ BOOST_AUTO_TEST_CASE(chunks_are_bounds_of_tokens) {
   BOOST_TEST(spell_prompt(other.examples[1]).find("\n\nQ: why C: one  . two .  x<|eot_id|>") != std::string::npos);
   BOOST_TEST(other.examples[1].chunks.size() == 4U);
   // One text is one chunk; blanks that a template trims away are none.
-  BOOST_TEST(build(R"({"context": "long", "question": "q", "chosen": "a", "rejected": "b"})").examples[0].chunks.size() ==
-             2U);
+  BOOST_TEST(
+      build(R"({"context": "long", "question": "q", "chosen": "a", "rejected": "b"})").examples[0].chunks.size() == 2U);
   const outcome blank = build(R"({"context": ["  ", " ab", "c"], "question": "q", "chosen": "a", "rejected": "b"})");
   BOOST_TEST(blank.examples[0].chunks.size() == 3U);
   BOOST_TEST(spell_prompt(blank.examples[0]).find("\n\nabc\n\nq") != std::string::npos);
@@ -226,7 +228,8 @@ BOOST_AUTO_TEST_CASE(weights_and_references_go_with_the_answers) {
 BOOST_AUTO_TEST_CASE(answers_of_several_turns_train_their_assistant_turns) {
   const outcome group = build(R"({"chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},
                                              {"role": "user", "content": "r"}, {"role": "assistant", "content": "c"}],
-                                  "rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "b"}]})",
+                                  "rejected": [{"role": "user", "content": "q"},
+                                               {"role": "assistant", "content": "b"}]})",
                               {.score_header = false});
   std::vector<std::int32_t> labels;
   for (const std::int32_t label : group.examples[0].labels)
@@ -255,9 +258,10 @@ BOOST_AUTO_TEST_CASE(long_groups_lose_their_prompt_or_all) {
     return length_policy{tokens, action, keep};
   };
   BOOST_TEST(build(question, {}, limit(over_long::error, full)).counts.truncated == 0);
-  BOOST_TEST(fault(question, {}, limit(over_long::error, full - 1)).rfind(
-                 "data.jsonl:3: prompt and longest answer have " + std::to_string(full) + " tokens, the limit is " +
-                     std::to_string(full - 1), 0) == 0U);
+  BOOST_TEST(fault(question, {}, limit(over_long::error, full - 1))
+                 .rfind("data.jsonl:3: prompt and longest answer have " + std::to_string(full) +
+                            " tokens, the limit is " + std::to_string(full - 1),
+                        0) == 0U);
   for (const over_long action : {over_long::drop, over_long::split}) {
     const outcome dropped = build(question, {}, limit(action, full - 1));
     BOOST_TEST(dropped.examples.empty());
@@ -291,9 +295,7 @@ BOOST_AUTO_TEST_CASE(long_contexts_and_plain_prompts_lose_tokens) {
   const std::string record = R"({"context": ["AAAA", "BBBB", "CCCC"], "question": "why", "chosen": "x",
       "rejected": "y", "reference_chosen": -1, "reference_rejected": -2})";
   const std::int64_t full = build(record).examples[0].size();
-  const auto cut = [&](over_long action, std::int64_t less) {
-    return build(record, {}, {full - less, action, true});
-  };
+  const auto cut = [&](over_long action, std::int64_t less) { return build(record, {}, {full - less, action, true}); };
   const auto context = [&](const outcome& group) {
     const std::string text = spell_prompt(group.examples[1]);
     const std::size_t begin = text.find("\n\n") + 2;

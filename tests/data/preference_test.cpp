@@ -78,8 +78,7 @@ BOOST_AUTO_TEST_CASE(conversations_hold_the_answer_or_the_whole) {
   BOOST_TEST(shown(R"({"prompt": "q", "chosen": [{"role": "assistant", "content": "a"}],
                        "rejected": [{"role": "assistant", "content": "b"}]})") == want);
   BOOST_TEST(shown(R"({"system": "S", "messages": [{"role": "user", "content": "q"}], "chosen": "a",
-                       "rejected": ["b", "c"]})") ==
-             "system:S|user:q => / assistant:a / assistant:b / assistant:c");
+                       "rejected": ["b", "c"]})") == "system:S|user:q => / assistant:a / assistant:b / assistant:c");
 }
 
 BOOST_AUTO_TEST_CASE(a_prompt_that_is_not_named_is_what_the_answers_share) {
@@ -136,10 +135,13 @@ BOOST_AUTO_TEST_CASE(faults_name_the_line) {
   BOOST_TEST(begins(fault(R"({"prompt": "", "chosen": "a", "rejected": "b"})"), "the prompt is empty"));
   BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "a", "rejected": [[{"role": "assistant", "content": "b"}]]})"),
                     "the rejected answer and the chosen one are of two kinds"));
-  BOOST_TEST(begins(fault(R"({"prompt": "p", "system": "S", "chosen": "a", "rejected": "b"})"), "a system message beside"));
-  BOOST_TEST(begins(fault(R"({"messages": [], "chosen": "a", "rejected": "b"})"), "messages is not a list of messages"));
+  BOOST_TEST(
+      begins(fault(R"({"prompt": "p", "system": "S", "chosen": "a", "rejected": "b"})"), "a system message beside"));
+  BOOST_TEST(
+      begins(fault(R"({"messages": [], "chosen": "a", "rejected": "b"})"), "messages is not a list of messages"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
-                              "chosen": "a", "rejected": "b"})"), "the prompt does not end with a user turn"));
+                              "chosen": "a", "rejected": "b"})"),
+                    "the prompt does not end with a user turn"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "tool", "content": "q"}], "chosen": "a", "rejected": "b"})"),
                     "messages, message 1: unknown role 'tool'"));
   BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "cut)"), "invalid JSON at column"));
@@ -147,13 +149,15 @@ BOOST_AUTO_TEST_CASE(faults_name_the_line) {
 
 BOOST_AUTO_TEST_CASE(empty_and_equal_answers) {
   BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "", "rejected": "b"})"), "the chosen answer is empty"));
-  BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "a", "rejected": ["b", " \n"]})"), "rejected answer 2 is empty"));
+  BOOST_TEST(
+      begins(fault(R"({"prompt": "p", "chosen": "a", "rejected": ["b", " \n"]})"), "rejected answer 2 is empty"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "user", "content": "q"}], "chosen": "a",
                               "rejected": [{"role": "assistant", "content": null}]})"),
                     "the rejected answer and the chosen one are of two kinds"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "user", "content": "q"}],
                               "chosen": [{"role": "assistant", "content": "a"}],
-                              "rejected": [{"role": "assistant", "content": null}]})"), "the rejected answer is empty"));
+                              "rejected": [{"role": "assistant", "content": null}]})"),
+                    "the rejected answer is empty"));
   BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "a", "rejected": "a"})"),
                     "the rejected answer equals the chosen answer"));
   BOOST_TEST(begins(fault(R"({"prompt": "p", "chosen": "a", "rejected": ["b", "c", "b"]})"),
@@ -166,7 +170,8 @@ BOOST_AUTO_TEST_CASE(empty_and_equal_answers) {
 
 BOOST_AUTO_TEST_CASE(prompts_that_differ) {
   const std::string answers = R"("chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
-                                 "rejected": [{"role": "user", "content": "r"}, {"role": "assistant", "content": "b"}])";
+                                 "rejected": [{"role": "user", "content": "r"},
+                                              {"role": "assistant", "content": "b"}])";
   BOOST_TEST(begins(fault("{" + answers + "}"), "the prompt of the rejected answer differs from that of the chosen"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "user", "content": "q"}],)" + answers + "}"),
                     "the prompt of the rejected answer differs from messages"));
@@ -174,12 +179,14 @@ BOOST_AUTO_TEST_CASE(prompts_that_differ) {
                     "the prompt of the chosen answer differs from prompt"));
   BOOST_TEST(begins(fault(R"({"chosen": "ab", "rejected": "cd"})"), "no prompt: the answers share no beginning"));
   BOOST_TEST(begins(fault(R"({"chosen": [{"role": "assistant", "content": "a"}],
-                              "rejected": [{"role": "assistant", "content": "b"}]})"), "no prompt: the answers share"));
+                              "rejected": [{"role": "assistant", "content": "b"}]})"),
+                    "no prompt: the answers share"));
   BOOST_TEST(begins(fault(R"({"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "r"}],
-                              "chosen": "a", "rejected": "b"})"), "the prompt, message 2: a second user turn"));
+                              "chosen": "a", "rejected": "b"})"),
+                    "the prompt, message 2: a second user turn"));
   BOOST_TEST(shown(R"({"messages": [{"role": "user", "content": "q"}, {"role": "user", "content": "r"}],
-                       "chosen": "a", "rejected": "b"})", {.join_turns = true}) ==
-             "user:q\n\nr => / assistant:a / assistant:b");
+                       "chosen": "a", "rejected": "b"})",
+                   {.join_turns = true}) == "user:q\n\nr => / assistant:a / assistant:b");
 }
 
 BOOST_AUTO_TEST_CASE(contexts_numbers_and_counts_that_are_wrong) {
@@ -216,9 +223,11 @@ BOOST_AUTO_TEST_CASE(the_fields_tell_which_kind_a_record_is) {
   };
   BOOST_TEST(is_preference(R"({"prompt": "p", "chosen": "a", "rejected": "b"})"));
   BOOST_TEST(!is_preference(R"({"prompt": "p", "completion": "a"})"));
-  BOOST_TEST(!is_preference(R"({"prompt": "p", "completion": "a", "chosen": "a", "rejected": "b"})", data_format::prompt));
+  BOOST_TEST(
+      !is_preference(R"({"prompt": "p", "completion": "a", "chosen": "a", "rejected": "b"})", data_format::prompt));
   BOOST_CHECK_THROW(is_preference(R"({"prompt": "p", "completion": "a"})", data_format::preference), data_error);
-  BOOST_CHECK_THROW((void)parse_record({R"({"prompt": "p"})", 1, 0}, "x", {.format = data_format::preference}), data_error);
+  BOOST_CHECK_THROW((void)parse_record({R"({"prompt": "p"})", 1, 0}, "x", {.format = data_format::preference}),
+                    data_error);
   BOOST_TEST((parse_data_format("preference") == data_format::preference));
 }
 

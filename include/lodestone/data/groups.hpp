@@ -17,8 +17,8 @@ namespace lodestone {
 /// begins[u + 1]. A unit is a preference group, or an example that stands alone.
 ///
 /// Throws data_error, naming the example, for a group that is not one chosen answer with one or more rejected ones side
-/// by side behind it (roles 0, 1, 2, ...), group numbers that do not ascend, answers whose prompts are not equally long,
-/// and a prompt that leaves no room for an answer.
+/// by side behind it (roles 0, 1, 2, ...), group numbers that do not ascend, prompts of different lengths in a group, and
+/// a prompt that leaves no room for an answer.
 template <example_store Store>
 [[nodiscard]] std::vector<std::int64_t> unit_begins(const Store& store) {
   std::vector<std::int64_t> begins;
@@ -41,8 +41,8 @@ template <example_store Store>
     for (; i < size; ++i) {
       const example_view answer = store[i];
       if (answer.group != first.group) break;
-      require(answer.role == i - begin, i, name + " has role " + std::to_string(answer.role) + " at place " +
-                                               std::to_string(i - begin));
+      require(answer.role == i - begin, i,
+              name + " has role " + std::to_string(answer.role) + " at place " + std::to_string(i - begin));
       require(answer.prompt == first.prompt, i, name + " has prompts of different lengths");
       require(answer.prompt >= 0 && answer.prompt < static_cast<std::int64_t>(answer.tokens.size()), i,
               name + " has a prompt of " + std::to_string(answer.prompt) + " tokens, which leaves no answer");

@@ -80,5 +80,6 @@ class selected_store {
   std::vector<std::int64_t> groups_;  // of each example; empty: no example has one
 };
 static_assert(example_store<selected_store<in_memory_store>>);
+static_assert(example_store<chosen_answers<in_memory_store>>);
 
 }  // namespace lodestone

@@ -21,8 +21,8 @@ namespace lodestone {
 
 /// How preference records become examples.
 struct preference_options {
-  /// The header that the template writes in front of an answer ("<|start_header_id|>assistant...") belongs to the answer
-  /// and is scored, as the labels of LOGO's code do; otherwise it belongs to the prompt. The tokens stay the same.
+  /// The header that the template writes in front of an answer ("<|im_start|>assistant\n") belongs to the answer and is
+  /// scored, as in the labels of LOGO's code; otherwise it belongs to the prompt. The tokens are the same.
   bool score_header = true;
   /// The user turn of a record with context and question.
   std::string context_form = "{context}\n\n{question}";
@@ -147,7 +147,7 @@ class preference_builder {
       }
       bounds.push_back(text.size());
     };
-    constexpr std::size_t context_mark = 9;   // {context}
+    constexpr std::size_t context_mark = 9;    // {context}
     constexpr std::size_t question_mark = 10;  // {question}
     const std::string& form = options_.context_form;
     if (context_at_ < question_at_) {
@@ -324,9 +324,8 @@ class preference_builder {
                              std::string_view where) const {
     switch (length_.action) {
       case over_long::error:
-        throw data_error("prompt and longest answer have " +
-                             std::to_string(prompt.size() + length_.max_tokens - room) + " tokens, the limit is " +
-                             std::to_string(length_.max_tokens),
+        throw data_error("prompt and longest answer have " + std::to_string(prompt.size() + length_.max_tokens - room) +
+                             " tokens, the limit is " + std::to_string(length_.max_tokens),
                          where, "raise max_tokens, or set over_long to drop or truncate-middle");
       case over_long::drop:
       case over_long::split: return false;  // a group is never divided

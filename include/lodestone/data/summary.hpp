@@ -8,7 +8,8 @@
 namespace lodestone {
 
 /// Counts of a preparation. Law: every record is accounted for,
-/// records - split + split_parts - groups + answers == examples + skipped + over_long_dropped + without_targets_dropped.
+/// records - split + split_parts - groups + answers
+///   == examples + skipped + over_long_dropped + without_targets_dropped.
 struct data_summary {
   std::int64_t records = 0;                  ///< read, repeats of a mixture included
   std::int64_t conversations = 0;            ///< records with turns, skipped ones not among them

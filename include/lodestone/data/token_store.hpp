@@ -128,9 +128,9 @@ class spill_file {
 
 }  // namespace detail
 
-/// Writes a token store example by example. Memory: about 72 bytes an example with its bounds of chunks, and a few buffers,
-/// whatever the number of tokens; they wait in nameless temporary files in the folder of the store, so the disk holds them twice for a moment.
-/// The store appears under its name with commit() or not at all.
+/// Writes a token store example by example. Memory: 72 bytes an example, 8 for every bound of its chunks, and a few
+/// buffers, whatever the number of tokens; they wait in nameless temporary files in the folder of the store, so the
+/// disk holds them twice for a moment. The store appears under its name with commit() or not at all.
 class token_store_writer {
  public:
   /// Throws config_error when the file exists and may not be replaced, io_error when the folder cannot be written.

@@ -53,7 +53,8 @@ LODESTONE_INLINE token_store::token_store(const std::filesystem::path& name) : f
     require(references_.size() == n, "references", "has not one value an example");
   }
   if (file_.find("chunks") != nullptr) {
-    require(chunk_offsets_.size() == n + 1 && chunk_offsets_.front() == 0, "chunk_offsets", "is not [examples + 1] from 0");
+    require(chunk_offsets_.size() == n + 1, "chunk_offsets", "has not one value an example and one more");
+    require(chunk_offsets_.front() == 0, "chunk_offsets", "does not begin with 0");
     require(std::is_sorted(chunk_offsets_.begin(), chunk_offsets_.end()), "chunk_offsets", "decreases");
     require(chunk_offsets_.back() == static_cast<std::int64_t>(chunks_.size()), "chunk_offsets",
             "does not end at the last bound");

@@ -38,14 +38,14 @@ concept chat_tokenizer = requires(const T& tokenizer, std::string_view text, std
 
 /// A tokenised sequence that owns its memory; see example_view for the meaning of its members.
 struct encoded_sequence {
-  std::vector<std::int32_t> tokens;   ///< [n]
-  std::vector<std::int32_t> labels;   ///< [n], shifted: what row r predicts, or no_label
-  std::vector<float> weights;         ///< [n], 0 where there is no label
-  double weight = 1.0;                ///< w, the weight of the example
-  std::int64_t group = no_group;      ///< preference group
-  std::int32_t role = 0;              ///< 0 chosen, j > 0 rejected answer j of its group
-  std::int64_t prompt = 0;            ///< tokens that all answers of its group share
-  double reference = no_reference;    ///< log-probability of its targets under a reference model
+  std::vector<std::int32_t> tokens;    ///< [n]
+  std::vector<std::int32_t> labels;    ///< [n], shifted: what row r predicts, or no_label
+  std::vector<float> weights;          ///< [n], 0 where there is no label
+  double weight = 1.0;                 ///< w, the weight of the example
+  std::int64_t group = no_group;       ///< preference group
+  std::int32_t role = 0;               ///< 0 chosen, j > 0 rejected answer j of its group
+  std::int64_t prompt = 0;             ///< tokens that all answers of its group share
+  double reference = no_reference;     ///< log-probability of its targets under a reference model
   std::vector<std::int64_t> chunks{};  ///< bounds of the context's chunks; empty: unknown
 
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }  ///< n
@@ -59,9 +59,11 @@ struct encoded_sequence {
   }
   /// Member by member; two unknown references are equal, though no_reference is not a number.
   friend bool operator==(const encoded_sequence& a, const encoded_sequence& b) {
-    const bool has_same_reference = a.reference == b.reference || (a.reference != a.reference && b.reference != b.reference);
-    return has_same_reference && std::tie(a.tokens, a.labels, a.weights, a.weight, a.group, a.role, a.prompt, a.chunks) ==
-                                     std::tie(b.tokens, b.labels, b.weights, b.weight, b.group, b.role, b.prompt, b.chunks);
+    const bool has_same_reference =
+        a.reference == b.reference || (a.reference != a.reference && b.reference != b.reference);
+    return has_same_reference &&
+           std::tie(a.tokens, a.labels, a.weights, a.weight, a.group, a.role, a.prompt, a.chunks) ==
+               std::tie(b.tokens, b.labels, b.weights, b.weight, b.group, b.role, b.prompt, b.chunks);
   }
 };
 
@@ -408,8 +410,8 @@ class chat_encoder {
     }
     flush(work, waiting);
     if (const auto unknown = tokenizer_->unknown_id()) {
-      counts.unknown_tokens += std::count(work.sequence.tokens.begin() + (before.empty() ? 0 : 1),
-                                          work.sequence.tokens.end(), *unknown);
+      counts.unknown_tokens +=
+          std::count(work.sequence.tokens.begin() + (before.empty() ? 0 : 1), work.sequence.tokens.end(), *unknown);
     }
     return std::move(work.sequence);
   }
