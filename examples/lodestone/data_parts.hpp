@@ -155,6 +155,9 @@ enum class answers {
                                       lodestone::thread_pool& pool, std::string_view what,
                                       lodestone::data_summary* summary = nullptr, answers wanted = answers::chosen);
 
+/// Throws data_error unless every example is an answer of a preference group, with what the settings' loss asks for.
+void require_groups(const any_store& examples, std::string_view what, const settings& s);
+
 /// Threads for the pool of a run.
 [[nodiscard]] inline int thread_count(const settings& s) {
   return s.threads > 0 ? static_cast<int>(s.threads) : lodestone::thread_pool::default_threads();

@@ -346,6 +346,25 @@ void load_model(Store& weights, const settings& s) {
   return change;
 }
 
+/// The settings' model, with what they change of its rotary positions.
+[[nodiscard]] inline lodestone::model_config read_config(const settings& s) {
+  return lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
+}
+
+/// The settings' model and adapter for a command that does not train. `config` must outlive the store.
+template <class Arithmetic>
+[[nodiscard]] lodestone::parameters::replicated<typename Arithmetic::backend> load_weights(
+    const settings& s, const lodestone::model_config& config) {
+  lodestone::parameters::load_options options;
+  options.use = lodestone::parameters::purpose::inference;
+  options.config = config;
+  options.threads = s.threads > 0 ? static_cast<int>(s.threads) : lodestone::thread_pool::default_threads();
+  if (!s.adapter.empty()) options.trained = lodestone::adapter_source(s.adapter, config).parts();
+  auto weights = lodestone::parameters::load<typename Arithmetic::backend>(s.model, {}, options);
+  if (!s.adapter.empty()) lodestone::parameters::load_adapter(weights, lodestone::adapter_source(s.adapter, config));
+  return weights;
+}
+
 [[nodiscard]] inline lodestone::batching::assemble_options make_assemble_options(const settings& s) {
   lodestone::batching::assemble_options options;
   options.absolute_positions = s.position == "absolute";
