@@ -106,9 +106,9 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_is_not_named_is_what_the_answers_share) {
   BOOST_TEST(shown("{\"chosen\": \"x\xC3\xA9\", \"rejected\": \"x\xC3\xA8\"}") == "'x' => / '\xC3\xA9' / '\xC3\xA8'");
 }
 
-/// Lines of tests/data/preference/trl.jsonl, made by tests/oracle/preference_prompts.py. TRL's result cannot be trained on
-/// where its prompt is empty, where prompt and rest are not the text that was (for texts that share nothing TRL cuts at
-/// the end), where a rest is blank, or where the turns of a rest are not an assistant's at both ends: those are faults.
+/// Lines of tests/data/preference/trl.jsonl, made by tests/oracle/preference_prompts.py. TRL's result cannot be trained
+/// on where its prompt is empty, where prompt and rest are not the text that was (for texts that share nothing TRL cuts
+/// at the end), where a rest is blank, or where a rest has no assistant's turns at both ends: those are faults.
 BOOST_AUTO_TEST_CASE(prompts_and_answers_are_those_of_trl) {
   using json = nlohmann::json;
   const tokenizer gpt2 = tokenizer::load(lodestone_test::data("tokenizer/gpt2/tokenizer.json"));

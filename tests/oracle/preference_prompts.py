@@ -3,8 +3,8 @@
     python tests/oracle/preference_prompts.py TRL > tests/data/preference/trl.jsonl
 
 TRL is the unpacked folder `trl` of version 0.19.1 (see preference_losses.py). Its functions are taken from its files as
-they stand: maybe_extract_prompt, extract_prompt and is_conversational of data_utils.py, tokenize_row of DPOTrainer. Each
-line holds a record and, under "trl", its prompt, chosen and rejected. Lines with "ids" hold the ids of the three
+they stand: maybe_extract_prompt, extract_prompt and is_conversational of data_utils.py, tokenize_row of DPOTrainer.
+Each line holds a record and, under "trl", its prompt, chosen and rejected. Lines with "ids" hold the ids of the three
 with GPT-2's tokenizer. Needs the package tokenizers.
 """
 import ast
@@ -34,7 +34,8 @@ data = functions("data_utils.py", {"is_conversational", "extract_prompt", "maybe
 tokenize_row = functions("trainer/dpo_trainer.py", {"tokenize_row"})["tokenize_row"]
 
 random.seed(11)
-words = ["sky", "blue", "the", "sea", "café", "naïve", "日本", "日曜", "é", "è", "😀", "😁", "\n\n", "Human:", "Assistant:", "a", "b"]
+words = ["sky", "blue", "the", "sea", "café", "naïve", "日本", "日曜", "é", "è", "😀", "😁", "\n\n", "Human:",
+         "Assistant:", "a", "b"]
 
 
 def text(count):
