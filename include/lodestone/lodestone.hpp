@@ -55,6 +55,7 @@
 #include <lodestone/data/over_long.hpp>
 #include <lodestone/data/preference.hpp>
 #include <lodestone/data/preference_builder.hpp>
+#include <lodestone/data/preference_text.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/data/summary.hpp>

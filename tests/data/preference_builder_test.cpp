@@ -124,12 +124,18 @@ BOOST_AUTO_TEST_CASE(all_answers_stand_behind_one_prompt) {
 
 BOOST_AUTO_TEST_CASE(tokens_are_those_of_the_conversation_in_every_format) {
   preference_options options;
-  for (const chat_family& family : chat_families())
+  std::vector<chat_template> forms;
+  for (const chat_family& family : chat_families()) forms.push_back(family.form);
+  chat_template& control =
+      forms.emplace_back();  // answers follow a control token: whether a space comes is the tokenizer's
+  control.user_prefix = "<|user|>";
+  control.assistant_prefix = "<|assistant|>";
+  for (const chat_template& form : forms)
     for (const toy_tokenizer* tokenizer : {&every(), &spaces()})
       for (const bool score_header : {true, false}) {
         options.score_header = score_header;
-        const outcome group = build(talk, options, {}, family.form, *tokenizer);
-        const toy_encoder encoder(*tokenizer, family.form, {.targets = target_choice::last_answer}, with_eos());
+        const outcome group = build(talk, options, {}, form, *tokenizer);
+        const toy_encoder encoder(*tokenizer, form, {.targets = target_choice::last_answer}, with_eos());
         const auto turn = [](chat_role role, const char* text) { return chat_message{role, text, std::nullopt}; };
         const std::vector<chat_message> prompt{turn(chat_role::user, "q"), turn(chat_role::assistant, "old"),
                                                turn(chat_role::user, "r")};

@@ -1,7 +1,13 @@
 // Preference records in every form, what TRL makes of a prompt that is not named, and the message for every fault.
 #include <boost/test/unit_test.hpp>
 
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
 #include <lodestone/data/preference.hpp>
+#include <lodestone/data/preference_builder.hpp>
+#include <lodestone/text/tokenizer.hpp>
 
 #include "../support/support.hpp"
 
@@ -98,6 +104,78 @@ BOOST_AUTO_TEST_CASE(a_prompt_that_is_not_named_is_what_the_answers_share) {
   BOOST_TEST(shown(R"({"chosen": "p: ab", "rejected": ["p: ac", "p: b"]})") == "'p:' => / ' ab' / ' ac' / ' b'");
   // Characters are never cut: these two share their first bytes.
   BOOST_TEST(shown("{\"chosen\": \"x\xC3\xA9\", \"rejected\": \"x\xC3\xA8\"}") == "'x' => / '\xC3\xA9' / '\xC3\xA8'");
+}
+
+/// Lines of tests/data/preference/trl.jsonl, made by tests/oracle/preference_prompts.py. TRL's result cannot be trained
+/// on where its prompt is empty, where prompt and rest are not the text that was (for texts that share nothing TRL cuts
+/// at the end), where a rest is blank, or where a rest has no assistant's turns at both ends: those are faults.
+BOOST_AUTO_TEST_CASE(prompts_and_answers_are_those_of_trl) {
+  using json = nlohmann::json;
+  const tokenizer gpt2 = tokenizer::load(lodestone_test::data("tokenizer/gpt2/tokenizer.json"));
+  special_tokens specials;
+  specials.eos = "<|endoftext|>";
+  chat_template plain;
+  plain.end_token.clear();
+  const chat_encoder encoder(gpt2, plain, {}, specials);
+  const auto is_blank = [](const std::string& text) { return text.find_first_not_of(" \n") == std::string::npos; };
+  const auto talk_of = [](const json& turns) {
+    std::string text;
+    for (const json& turn : turns) {
+      text +=
+          (text.empty() ? "" : "|") + turn.at("role").get<std::string>() + ":" + turn.at("content").get<std::string>();
+    }
+    return text;
+  };
+  int equal = 0;
+  int refused = 0;
+  int tokenised = 0;
+  std::istringstream lines(lodestone_test::read_file(lodestone_test::data("preference/trl.jsonl")));
+  for (std::string line; std::getline(lines, line);) {
+    const json item = json::parse(line);
+    const json& record = item.at("record");
+    const json& trl = item.at("trl");
+    const json& prompt = trl.at("prompt");
+    bool is_sound = !prompt.empty() && prompt != "";
+    std::string expected;
+    if (prompt.is_string()) {
+      const auto part = [&](const char* key) { return trl.at(key).get<std::string>(); };
+      expected = "'" + part("prompt") + "' => / '" + part("chosen") + "' / '" + part("rejected") + "'";
+      for (const char* key : {"chosen", "rejected"}) {
+        is_sound = is_sound && !is_blank(part(key));
+        if (!record.contains("prompt")) is_sound = is_sound && part("prompt") + part(key) == record.at(key);
+      }
+    } else {
+      expected = talk_of(prompt) + " => / " + talk_of(trl.at("chosen")) + " / " + talk_of(trl.at("rejected"));
+      is_sound = is_sound && prompt.back().at("role") == "user";
+      for (const char* key : {"chosen", "rejected"}) {
+        is_sound =
+            is_sound && trl.at(key).front().at("role") == "assistant" && trl.at(key).back().at("role") == "assistant";
+      }
+    }
+    const std::string own = fault(record.dump());
+    if (!is_sound) {
+      BOOST_TEST(own.rfind("data.jsonl:17: ", 0) == 0U, record.dump() << " gave " << own);
+      ++refused;
+      continue;
+    }
+    BOOST_TEST(own == expected);
+    ++equal;
+    if (!item.contains("ids")) continue;
+    std::vector<encoded_sequence> examples;
+    data_summary counts;
+    preference_builder(encoder, {}, {}).build(read(record.dump()), "x:1", examples, counts);
+    for (const std::size_t j : {0U, 1U}) {
+      const json& ids = item.at("ids");
+      auto wanted = ids.at("prompt_input_ids").get<std::vector<std::int32_t>>();
+      BOOST_TEST(examples[j].prompt == static_cast<std::int64_t>(wanted.size()));
+      for (const json& id : ids.at(j == 0 ? "chosen_input_ids" : "rejected_input_ids")) wanted.push_back(id);
+      BOOST_TEST(examples[j].tokens == wanted, boost::test_tools::per_element());
+    }
+    ++tokenised;
+  }
+  BOOST_TEST(equal == 111);
+  BOOST_TEST(refused == 93);
+  BOOST_TEST(tokenised == 21);
 }
 
 BOOST_AUTO_TEST_CASE(contexts) {

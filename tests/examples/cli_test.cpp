@@ -343,6 +343,32 @@ BOOST_AUTO_TEST_CASE(a_store_is_prepared_once_planned_and_inspected) {
   BOOST_TEST(has(from_store.out, "memory of one rank"), from_store.out);
 }
 
+BOOST_AUTO_TEST_CASE(preferences_are_prepared_and_planned_with_their_chosen_answers) {
+  const temporary_folder folder;
+  const std::string two = R"({"prompt": "Once upon a time", "chosen": " there was.", "rejected": [" 42.", " x."]})";
+  const std::string one = R"({"chosen": "Tom had a ball. He ran.", "rejected": "Tom had a ball. Zzz."})";
+  write_file(folder / "pairs.jsonl", two + "\n" + one + "\n");
+  const result made = run(folder.path(), {"prepare", "--model", model(), "--data", "pairs.jsonl", "--output", "pairs"});
+  BOOST_TEST(made.status == 0, made.err);
+  for (const char* line : {"records: 2\n", "examples: 5\n", "preference groups: 2\n", "answers in them: 5\n"})
+    BOOST_TEST(has(made.out, line), made.out);
+  // A mixture of a store and a file takes whole groups; what is not for training on preferences drops the rejected.
+  const result planned = run(folder.path(), {"plan", "--model", model(), "--data", "pairs,count=4", "--data",
+                                             "pairs.jsonl,count=1", "--tokens", "256"});
+  BOOST_TEST(planned.status == 0, planned.err);
+  BOOST_TEST(has(planned.out, "packed: 5 examples"), planned.out);
+  BOOST_TEST(has(planned.err, " rejected answers are left out"), planned.err);
+  write_file(folder / "bad.jsonl", two + "\n" + R"({"prompt": "a", "chosen": " b", "rejected": " b"})" + "\n");
+  const result bad = run(folder.path(), {"prepare", "--model", model(), "--data", "bad.jsonl", "--output", "bad"});
+  BOOST_TEST(bad.status == 1);
+  BOOST_TEST(has(bad.err, "bad.jsonl:2: the rejected answer equals the chosen answer"), bad.err);
+  BOOST_TEST(!fs::exists(folder / "bad"));
+  const result form = run(folder.path(), {"prepare", "--model", model(), "--data", "pairs.jsonl", "--output", "c",
+                                          "--context-form", "{context}"});
+  BOOST_TEST(form.status == 2);
+  BOOST_TEST(has(form.err, "context_form: must hold {question} once"), form.err);
+}
+
 BOOST_AUTO_TEST_CASE(plan_compares_what_could_be_kept) {
   const temporary_folder folder;
   write_documents(folder / "train.jsonl");

@@ -17,8 +17,8 @@ namespace lodestone {
 /// begins[u + 1]. A unit is a preference group, or an example that stands alone.
 ///
 /// Throws data_error, naming the example, for a group that is not one chosen answer with one or more rejected ones side
-/// by side behind it (roles 0, 1, 2, ...), group numbers that do not ascend, prompts of different lengths in a group, and
-/// a prompt that leaves no room for an answer.
+/// by side behind it (roles 0, 1, 2, ...), group numbers that do not ascend, prompts of different lengths in a group,
+/// and a prompt that leaves no room for an answer.
 template <example_store Store>
 [[nodiscard]] std::vector<std::int64_t> unit_begins(const Store& store) {
   std::vector<std::int64_t> begins;

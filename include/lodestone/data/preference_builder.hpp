@@ -14,20 +14,11 @@
 #include <lodestone/core/error.hpp>
 #include <lodestone/data/over_long.hpp>
 #include <lodestone/data/preference.hpp>
+#include <lodestone/data/preference_text.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/text/chat_encoder.hpp>
 
 namespace lodestone {
-
-/// How preference records become examples.
-struct preference_options {
-  /// The header that the template writes in front of an answer ("<|im_start|>assistant\n") belongs to the answer and is
-  /// scored, as in the labels of LOGO's code; otherwise it belongs to the prompt. The tokens are the same.
-  bool score_header = true;
-  /// The user turn of a record with context and question.
-  std::string context_form = "{context}\n\n{question}";
-  std::string chunk_separator{};  ///< between the chunks of a context, at the end of the one before
-};
 
 /// Turns preference records into groups of examples. Immutable: safe to call from several threads. The encoder must
 /// outlive it.
@@ -38,14 +29,13 @@ struct preference_options {
 template <class Tokenizer>
 class preference_builder {
  public:
-  /// Throws config_error unless context_form has one {context} in front of or behind one {question}.
+  /// Throws config_error unless context_form has one {context} and one {question}.
   preference_builder(const chat_encoder<Tokenizer>& encoder, preference_options options, length_policy length)
       : encoder_(&encoder),
         options_(std::move(options)),
         length_(length),
         prefix_(static_cast<std::int64_t>(encoder.prefix().size())) {
-    context_at_ = place("{context}");
-    question_at_ = place("{question}");
+    detail::check_context_form(options_.context_form);
   }
 
   /// Appends the examples of a record, with group 0, the chosen one first; none when the length policy drops the
@@ -59,7 +49,7 @@ class preference_builder {
     encoded_prompt prompt = encode_prompt(current, where, &counts);
     std::vector<encoded_sequence> answers;  // row 0 is the last token of the prompt
     for (std::size_t i = 0; i < current.answers.size(); ++i) {
-      std::vector<chat_segment> segments = answer_segments(current, i, where);
+      std::vector<chat_segment> segments = detail::answer_segments(encoder_->form(), current, i, where);
       if (is_seam_uneven(prompt.segments, segments)) ++counts.seams;
       encoding_report report;
       answers.push_back(encoder_->encode_segments(std::move(segments), end_of(record), prompt.tokens, &report));
@@ -112,15 +102,6 @@ class preference_builder {
     [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
   };
 
-  [[nodiscard]] std::size_t place(std::string_view mark) const {
-    const std::size_t at = options_.context_form.find(mark);
-    if (at == std::string::npos || options_.context_form.find(mark, at + 1) != std::string::npos) {
-      throw config_error("must hold " + std::string(mark) + " once", "context_form",
-                         "write for example \"{context}\\n\\n{question}\"");
-    }
-    return at;
-  }
-
   static void count(const encoding_report& report, std::int64_t tokens, data_summary& counts) {
     counts.tokens_read += tokens;
     counts.unknown_tokens += report.unknown_tokens;
@@ -136,61 +117,10 @@ class preference_builder {
                        "eos_token", "add it to tokenizer_config.json, or set plain_prompt to chat");
   }
 
-  /// The user turn that holds context and question, and where in it the chunks begin and the last one ends.
-  [[nodiscard]] std::string context_turn(const preference_record& record, std::vector<std::size_t>& bounds) const {
-    std::string text;
-    const auto write_context = [&] {
-      for (std::size_t i = 0; i < record.context.size(); ++i) {
-        bounds.push_back(text.size());
-        text += record.context[i];
-        if (i + 1 < record.context.size()) text += options_.chunk_separator;
-      }
-      bounds.push_back(text.size());
-    };
-    constexpr std::size_t context_mark = 9;    // {context}
-    constexpr std::size_t question_mark = 10;  // {question}
-    const std::string& form = options_.context_form;
-    if (context_at_ < question_at_) {
-      text.append(form, 0, context_at_);
-      write_context();
-      text.append(form, context_at_ + context_mark, question_at_ - context_at_ - context_mark);
-      text += record.question;
-      text.append(form, question_at_ + question_mark);
-    } else {
-      text.append(form, 0, question_at_);
-      text += record.question;
-      text.append(form, question_at_ + question_mark, context_at_ - question_at_ - question_mark);
-      write_context();
-      text.append(form, context_at_ + context_mark);
-    }
-    return text;
-  }
-
-  /// The conversation of the prompt: what is not scored has no weight of its own, which would cut the tokenisation.
-  [[nodiscard]] static std::vector<chat_message> unweighted(std::vector<chat_message> messages) {
-    for (chat_message& message : messages) message.weight.reset();
-    return messages;
-  }
-
-  [[nodiscard]] static chat_segment plain_segment(std::string text) {
-    chat_segment segment;
-    segment.text = std::move(text);
-    segment.is_template = false;
-    return segment;
-  }
-
   [[nodiscard]] encoded_prompt encode_prompt(const preference_record& record, std::string_view where,
                                              data_summary* counts = nullptr) const {
     encoded_prompt prompt;
-    if (record.is_text) {
-      prompt.segments.push_back(plain_segment(record.text));
-    } else {
-      std::vector<chat_message> messages = unweighted(record.messages);
-      std::vector<std::size_t> bounds;
-      if (!record.context.empty()) messages.push_back({chat_role::user, context_turn(record, bounds), std::nullopt});
-      prompt.segments = render_prompt(encoder_->form(), messages, where);
-      if (!bounds.empty()) cut_context(prompt.segments, messages, bounds);
-    }
+    prompt.segments = detail::prompt_segments(encoder_->form(), record, options_, where);
     encoding_report report;
     encoded_sequence encoded = encoder_->encode_segments(prompt.segments, end_of(record), {}, &report);
     if (encoded.tokens.empty()) {
@@ -203,102 +133,15 @@ class preference_builder {
     return prompt;
   }
 
-  /// Cuts the last message's segment at the bounds of the chunks.
-  static void cut_context(std::vector<chat_segment>& segments, const std::vector<chat_message>& messages,
-                          std::span<const std::size_t> bounds) {
-    const auto last = static_cast<std::int32_t>(messages.size()) - 1;
-    const auto found = std::find_if(segments.begin(), segments.end(),
-                                    [&](const chat_segment& segment) { return segment.message == last; });
-    const chat_segment whole = *found;
-    const std::size_t trimmed = messages.back().content.find(whole.text);  // a template may trim the message
-    std::vector<chat_segment> parts;
-    const auto add = [&](std::size_t begin, std::size_t end, bool is_bound) {
-      chat_segment& part = parts.emplace_back(whole);
-      part.text = whole.text.substr(begin, end - begin);
-      part.bounds_chunk = is_bound;
-      part.starts_piece = parts.size() == 1 ? whole.starts_piece : is_bound;
-    };
-    std::size_t at = 0;
-    bool is_bound = false;
-    for (const std::size_t bound : bounds) {
-      const std::size_t next = std::clamp(bound, trimmed, trimmed + whole.text.size()) - trimmed;
-      if (next > at || is_bound) add(at, next, is_bound);
-      at = next;
-      is_bound = true;
-    }
-    add(at, whole.text.size(), is_bound);
-    const auto position = segments.erase(found);
-    segments.insert(position, parts.begin(), parts.end());
-  }
-
-  [[nodiscard]] std::vector<chat_segment> answer_segments(const preference_record& record, std::size_t i,
-                                                          std::string_view where) const {
-    const preference_answer& answer = record.answers[i];
-    if (record.is_text) {
-      std::vector<chat_segment> segments{plain_segment(answer.text), {}};
-      segments[0].starts_piece = true;
-      segments[1].is_end_token = true;
-      segments[0].weight = segments[1].weight = 1.0;
-      return segments;
-    }
-    std::vector<chat_message> messages = unweighted(record.messages);
-    if (!record.context.empty()) messages.push_back({chat_role::user, "?", std::nullopt});  // left out again below
-    const std::size_t before = render_prompt(encoder_->form(), messages, where).size();
-    for (const chat_message& turn : answer.messages) {
-      messages.push_back(turn);
-      if (turn.role != chat_role::assistant) messages.back().weight.reset();
-    }
-    std::vector<chat_segment> segments = render(encoder_->form(), messages, target_choice::all_answers, where);
-    segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(before));
-    return segments;
-  }
-
-  static constexpr std::size_t seam_bytes = 256;  // what may reach over a seam; words are shorter
-
-  /// The last bytes of some segments, whole UTF-8 characters.
-  [[nodiscard]] static std::vector<chat_segment> tail(std::span<const chat_segment> segments) {
-    std::vector<chat_segment> result;
-    std::size_t left = seam_bytes;
-    for (std::size_t i = segments.size(); i-- > 0 && left > 0;) {
-      chat_segment segment = segments[i];
-      if (segment.text.size() > left) {
-        std::size_t begin = segment.text.size() - left;
-        while (begin > 0 && (static_cast<unsigned char>(segment.text[begin]) & 0xC0U) == 0x80U) --begin;
-        segment.text.erase(0, begin);
-      }
-      left -= std::min(left, segment.text.size());
-      segment.bounds_chunk = false;
-      result.insert(result.begin(), std::move(segment));
-    }
-    return result;
-  }
-
-  /// The first bytes of an answer's text, up to its end token.
-  [[nodiscard]] static std::vector<chat_segment> head(std::span<const chat_segment> segments) {
-    std::vector<chat_segment> result;
-    std::size_t left = seam_bytes;
-    for (const chat_segment& segment : segments) {
-      if (segment.is_end_token || left == 0) break;
-      chat_segment& part = result.emplace_back(segment);
-      if (part.text.size() > left) {
-        std::size_t end = left;
-        while (end < part.text.size() && (static_cast<unsigned char>(part.text[end]) & 0xC0U) == 0x80U) ++end;
-        part.text.erase(end);
-      }
-      left -= std::min(left, part.text.size());
-    }
-    return result;
-  }
-
   [[nodiscard]] ids tokens_of(const std::vector<chat_segment>& segments) const {
     return encoder_->encode_segments(segments, encoder_->end_id()).tokens;
   }
 
   /// Whether one tokenisation of prompt and answer would give other tokens.
   [[nodiscard]] bool is_seam_uneven(std::span<const chat_segment> prompt, std::span<const chat_segment> answer) const {
-    std::vector<chat_segment> text = tail(prompt);
+    std::vector<chat_segment> text = detail::last_bytes(prompt);
     const std::size_t seam = text.size();
-    for (chat_segment& segment : head(answer)) text.push_back(std::move(segment));
+    for (chat_segment& segment : detail::first_bytes(answer)) text.push_back(std::move(segment));
     const ids apart = tokens_of(text);
     for (std::size_t i = seam; i < text.size(); ++i) {
       text[i].starts_piece = false;
@@ -310,7 +153,7 @@ class preference_builder {
   /// Tokens at the end of the prompt that would not be there without the answer's header.
   [[nodiscard]] std::int64_t header_tokens(const encoded_prompt& prompt) const {
     if (prompt.segments.empty() || prompt.segments.back().text.empty()) return 0;
-    std::vector<chat_segment> text = tail(prompt.segments);
+    std::vector<chat_segment> text = detail::last_bytes(prompt.segments);
     const ids with = tokens_of(text);
     text.pop_back();
     const ids without = tokens_of(text);
@@ -394,8 +237,6 @@ class preference_builder {
   preference_options options_;
   length_policy length_;
   std::int64_t prefix_;
-  std::size_t context_at_ = 0;
-  std::size_t question_at_ = 0;
 };
 
 }  // namespace lodestone
