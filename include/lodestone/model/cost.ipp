@@ -8,7 +8,7 @@
 
 namespace lodestone {
 
-LODESTONE_INLINE batching::cost_model training_cost(const model_config& config, double recomputed_forwards = 0.0) {
+LODESTONE_INLINE batching::cost_model training_cost(const model_config& config, double recomputed_forwards) {
   const auto e = static_cast<double>(config.hidden);
   const double weights = e * static_cast<double>(config.qkv_size()) + static_cast<double>(config.q_size()) * e +
                          3.0 * e * static_cast<double>(config.feed_forward);
