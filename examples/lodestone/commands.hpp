@@ -22,6 +22,8 @@ int run_tokenize(const settings& s);
 int run_prepare(const settings& s);
 int run_plan(const settings& s);
 int run_sft(const settings& s);
+int run_prefer(const settings& s);
+int run_ablate(const settings& s);
 int run_merge(const settings& s);
 int run_score(const settings& s);
 int run_generate(const settings& s);

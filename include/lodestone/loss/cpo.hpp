@@ -26,6 +26,6 @@ struct cpo_reward {
 /// lambda = 1.
 using cpo = marginless<cpo_reward>;
 
-static_assert(loss_function<cpo>);
+static_assert(loss_function<cpo> && compares_answers<cpo>);
 
 }  // namespace lodestone::loss

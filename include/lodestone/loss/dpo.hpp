@@ -26,7 +26,7 @@ struct dpo_reward {
 /// first; data_error names the example of an answer that has none.
 using dpo = marginless<dpo_reward>;
 
-static_assert(loss_function<dpo>);
+static_assert(loss_function<dpo> && compares_answers<dpo>);
 
 }  // namespace lodestone::loss
 

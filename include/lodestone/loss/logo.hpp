@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/preference.hpp>
@@ -39,11 +40,21 @@ struct logo {
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
                                     std::span<double> c) const;
 
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
+
   /// The settings with gamma worked out; throws config_error unless exactly one of its two forms is given.
-  [[nodiscard]] preference_terms terms(std::string_view name) const;
+  [[nodiscard]] preference_terms terms(std::string_view name = "logo") const;
+
+ private:
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<logo>);
+static_assert(loss_function<logo> && compares_answers<logo>);
 
 /// SimPO's loss: LOGO with one rejected answer to a group and lambda = 0. A group with more throws data_error.
 struct simpo {
@@ -64,9 +75,20 @@ struct simpo {
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
                                     std::span<double> c) const;
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
+
+ private:
+  [[nodiscard]] preference_terms terms() const;
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<simpo>);
+static_assert(loss_function<simpo> && compares_answers<simpo>);
 
 }  // namespace lodestone::loss
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/preference.hpp>
@@ -37,9 +38,20 @@ struct orpo {
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
                                     std::span<double> c) const;
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
+
+ private:
+  [[nodiscard]] preference_terms terms() const;
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<orpo>);
+static_assert(loss_function<orpo> && compares_answers<orpo>);
 
 }  // namespace lodestone::loss
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <lodestone/loss/concept.hpp>
+#include <lodestone/loss/outcome.hpp>
 
 namespace lodestone::loss {
 
@@ -65,7 +66,7 @@ struct preference_group {
   return {(1.0 - e) * softplus(-u) + e * softplus(u), e * sigmoid(u) - (1.0 - e) * sigmoid(-u)};
 }
 
-/// The settings that every preference loss hands to preference_loss(): for the reward R of an answer, a group costs
+/// The settings that every preference loss hands to preference_sum(): for the reward R of an answer, a group costs
 ///
 ///     u = beta (R(y_w) - sum_j w_j R(y_j)) - gamma
 ///     L = penalty_weight penalty(u) + sft_weight SFT(y_w)
@@ -103,18 +104,21 @@ void check(const preference_terms& terms, std::string_view name);
                                     std::span<const sequence> sequences, std::span<const scored_token> scored,
                                     std::span<const preference_group> groups, std::span<double> c);
 
-/// preference_sum() of preference_groups(), after `reward(answer)` gave R of each scored_answer and dR / d log_prob as a
-/// sloped_value.
+/// What a loss of these terms makes of each group, whose rewards are already in it.
+[[nodiscard]] std::vector<preference_outcome> preference_outcomes(const preference_terms& terms,
+                                                                  std::span<const preference_group> groups);
+
+/// preference_groups(), after `reward(answer)` gave R of each scored_answer and dR / d log_prob as a sloped_value.
 template <class Reward>
-double preference_loss(std::string_view name, const preference_terms& terms, const step_totals& totals,
-                       std::span<const sequence> sequences, std::span<const scored_token> scored,
-                       std::span<const double> log_probs, std::span<double> c, const Reward& reward) {
+[[nodiscard]] std::vector<preference_group> rewarded_groups(std::string_view name, std::span<const sequence> sequences,
+                                                            std::span<const scored_token> scored,
+                                                            std::span<const double> log_probs, const Reward& reward) {
   std::vector<preference_group> groups = preference_groups(name, sequences, scored, log_probs);
   for (preference_group& group : groups) {
     group.chosen.reward = reward(group.chosen);
     for (scored_answer& answer : group.rejected) answer.reward = reward(answer);
   }
-  return preference_sum(name, terms, totals, sequences, scored, groups, c);
+  return groups;
 }
 
 /// R(y) = sum_t a_t log p_t, divided by |y| when length normalised.
@@ -147,9 +151,24 @@ struct marginless {
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
                                     std::span<double> c) const {
-    const preference_terms terms{
-        .beta = beta, .sft_weight = sft_weight, .sft = sft, .by = by, .label_smoothing = label_smoothing};
-    return preference_loss(Reward::name, terms, totals, sequences, scored, log_probs, c,
+    return preference_sum(Reward::name, terms(), totals, sequences, scored, groups(sequences, scored, log_probs), c);
+  }
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const {
+    return preference_outcomes(terms(), groups(sequences, scored, log_probs));
+  }
+
+ private:
+  [[nodiscard]] preference_terms terms() const {
+    return {.beta = beta, .sft_weight = sft_weight, .sft = sft, .by = by, .label_smoothing = label_smoothing};
+  }
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const {
+    return rewarded_groups(Reward::name, sequences, scored, log_probs,
                            [&](const scored_answer& answer) { return Reward::of(answer, length_normalised); });
   }
 };

@@ -100,6 +100,25 @@ LODESTONE_INLINE std::vector<preference_group> preference_groups(std::string_vie
   return groups;
 }
 
+LODESTONE_INLINE std::vector<preference_outcome> preference_outcomes(const preference_terms& terms,
+                                                                     std::span<const preference_group> groups) {
+  std::vector<preference_outcome> outcomes;
+  for (const preference_group& group : groups) {
+    const scored_answer& chosen = group.chosen;
+    preference_outcome& own = outcomes.emplace_back();
+    own.chosen_reward = terms.beta * chosen.reward.value;
+    own.chosen_log_prob = chosen.log_prob / chosen.length;
+    own.sft = terms.sft == sft_term::token_mean ? -own.chosen_log_prob : -chosen.log_prob;
+    own.best_rejected_reward = terms.beta * group.rejected.front().reward.value;
+    for (const scored_answer& answer : group.rejected) {
+      own.rejected_reward += answer.share * terms.beta * answer.reward.value;
+      own.best_rejected_reward = std::max(own.best_rejected_reward, terms.beta * answer.reward.value);
+      own.rejected_log_prob += answer.share * answer.log_prob / answer.length;
+    }
+  }
+  return outcomes;
+}
+
 LODESTONE_INLINE double preference_sum(std::string_view name, const preference_terms& terms, const step_totals& totals,
                                        std::span<const sequence> sequences, std::span<const scored_token> scored,
                                        std::span<const preference_group> groups, std::span<double> c) {

@@ -28,7 +28,8 @@ struct layout {
 /// How the parts of an example are found.
 ///
 /// An example that brings its chunks (example_view::chunks) is divided as it says: in front of the first chunk lies the
-/// prefix, behind the last one the tail. Otherwise the tail begins `question` tokens before the first target, and what
+/// prefix, behind the last one the tail; a single chunk is a context that nobody has divided, and is cut into chunks of
+/// `chunk` tokens. Otherwise the tail begins `question` tokens before the first target, and what
 /// lies between prefix and tail is cut into chunks of `chunk` tokens, the last one of what is left. A text that is
 /// trained from its first row, and one without targets, has no tail: all of it is context.
 struct layout_rule {
@@ -41,6 +42,8 @@ struct layout_rule {
   [[nodiscard]] layout parts(const example_view& example, std::int64_t n) const;
 
  private:
+  /// Cuts the only one of `chunks`, if there is one, into chunks of `chunk` tokens.
+  void cut(std::vector<std::int64_t>& chunks) const;
   [[nodiscard]] static bool is_target(const example_view& example, std::int64_t row);
   [[nodiscard]] static data_error wrong_chunks(const example_view& example, std::int64_t n);
 };

@@ -21,6 +21,7 @@ LODESTONE_INLINE layout layout_rule::parts(const example_view& example, std::int
       if (bounds[j] <= bounds[j - 1]) throw wrong_chunks(example, n);
       result.chunks.push_back(bounds[j] - bounds[j - 1]);
     }
+    if (bounds.size() == 2) cut(result.chunks);
     if (bounds.front() < 0 || bounds.back() > n) throw wrong_chunks(example, n);
     result.prefix = bounds.front();
     result.tail = n - bounds.back();
@@ -32,9 +33,16 @@ LODESTONE_INLINE layout layout_rule::parts(const example_view& example, std::int
   result.prefix = std::min(prefix, n);
   std::int64_t end = n;                                                                     // of the context
   if (first > 0 && first < rows) end = std::clamp(first + 1 - question, result.prefix, n);  // row r predicts r + 1
-  for (std::int64_t left = end - result.prefix; left > 0; left -= chunk) result.chunks.push_back(std::min(left, chunk));
+  if (end > result.prefix) result.chunks.push_back(end - result.prefix);
+  cut(result.chunks);
   result.tail = n - end;
   return result;
+}
+
+LODESTONE_INLINE void layout_rule::cut(std::vector<std::int64_t>& chunks) const {
+  if (chunks.empty()) return;
+  std::int64_t left = chunks.front();
+  for (chunks.clear(); left > 0; left -= chunk) chunks.push_back(std::min(left, chunk));
 }
 
 LODESTONE_INLINE bool layout_rule::is_target(const example_view& example, std::int64_t row) {
