@@ -55,7 +55,7 @@ LODESTONE_INLINE fitted choose(const model_config& config, const pass_size& size
         else if (name != activation::input && name != activation::raw_qk)
           steps.push_back({layer, name, residence::recompute, cost.replay / bytes});
       }
-    std::ranges::stable_sort(steps, {}, &step::density);
+    std::stable_sort(steps.begin(), steps.end(), [](const step& a, const step& b) { return a.density < b.density; });
     const auto after = [&](std::size_t taken) {
       activation_table table = keep_all{}.table(layers);
       for (std::size_t i = 0; i < taken; ++i) set(table, steps[i].layer, steps[i].name, steps[i].to);
@@ -86,7 +86,8 @@ LODESTONE_INLINE fitted choose(const model_config& config, const pass_size& size
         const double dear = now == residence::host ? operations_per_parked_byte : cost.replay / cost.bytes;
         if (now != residence::device && cost.bytes > 0.0) given_up.push_back({layer, name, residence::device, dear});
       }
-    std::ranges::stable_sort(given_up, std::ranges::greater{}, &step::density);
+    std::stable_sort(given_up.begin(), given_up.end(),
+                     [](const step& a, const step& b) { return a.density > b.density; });
     for (const step& back : given_up) {
       const double bytes = cost_of(config, back.layer, back.name, size).bytes;
       if (bytes > static_cast<double>(device_bytes - best->need.device_bytes)) continue;

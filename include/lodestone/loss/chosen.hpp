@@ -24,29 +24,24 @@ struct chosen {
   /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
-                                    std::span<double> c) const {
-    return preference_sum("chosen", terms(), totals, sequences, scored, groups(sequences, scored, log_probs), c);
-  }
+                                    std::span<double> c) const;
 
   /// Rewards and log-probabilities of the groups of this micro-batch.
   [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
                                                          std::span<const scored_token> scored,
-                                                         std::span<const double> log_probs) const {
-    return preference_outcomes(terms(), groups(sequences, scored, log_probs));
-  }
+                                                         std::span<const double> log_probs) const;
 
  private:
-  [[nodiscard]] preference_terms terms() const {
-    return {.beta = beta, .penalty_weight = 0.0, .sft_weight = 1.0, .sft = sft};
-  }
+  [[nodiscard]] preference_terms terms() const;
   [[nodiscard]] static std::vector<preference_group> groups(std::span<const sequence> sequences,
                                                             std::span<const scored_token> scored,
-                                                            std::span<const double> log_probs) {
-    return rewarded_groups("chosen", sequences, scored, log_probs,
-                           [](const scored_answer& answer) { return log_prob_reward(answer, true); });
-  }
+                                                            std::span<const double> log_probs);
 };
 
 static_assert(loss_function<chosen> && compares_answers<chosen>);
 
 }  // namespace lodestone::loss
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/loss/chosen.ipp>
+#endif

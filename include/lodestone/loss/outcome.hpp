@@ -42,23 +42,7 @@ struct preference_summary {
 };
 
 /// The means over `outcomes`, and the margin of each.
-[[nodiscard]] inline preference_summary summarise(std::span<const preference_outcome> outcomes) {
-  preference_summary sum;
-  sum.groups = static_cast<std::int64_t>(outcomes.size());
-  if (outcomes.empty()) return sum;
-  const double share = 1.0 / static_cast<double>(outcomes.size());
-  for (const preference_outcome& one : outcomes) {
-    sum.chosen_reward += share * one.chosen_reward;
-    sum.rejected_reward += share * one.rejected_reward;
-    sum.chosen_log_prob += share * one.chosen_log_prob;
-    sum.rejected_log_prob += share * one.rejected_log_prob;
-    sum.sft += share * one.sft;
-    sum.margin += share * one.margin();
-    sum.accuracy += one.is_right() ? share : 0.0;
-    sum.margins.push_back(one.margin());
-  }
-  return sum;
-}
+[[nodiscard]] preference_summary summarise(std::span<const preference_outcome> outcomes);
 
 /// A loss that can say what it makes of the groups of a micro-batch: `outcomes(sequences, scored, log_probs)`, pure,
 /// one for each group that counts in its loss.
@@ -69,3 +53,7 @@ concept compares_answers = requires(const L& loss, std::span<const sequence> seq
 };
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/loss/outcome.ipp>
+#endif

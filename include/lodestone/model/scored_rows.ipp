@@ -13,7 +13,9 @@ LODESTONE_INLINE scored_rows scored_rows::group(std::span<const scored_token> sc
   scored_rows result;
   result.entries.resize(scored.size());
   for (std::size_t k = 0; k < scored.size(); ++k) result.entries[k] = static_cast<std::int64_t>(k);
-  std::ranges::stable_sort(result.entries, {}, [&](std::int64_t k) { return scored[static_cast<std::size_t>(k)].row; });
+  const auto row_of = [&](std::int64_t k) { return scored[static_cast<std::size_t>(k)].row; };
+  std::stable_sort(result.entries.begin(), result.entries.end(),
+                   [&](std::int64_t a, std::int64_t b) { return row_of(a) < row_of(b); });
   for (const std::int64_t k : result.entries) {
     const scored_token& token = scored[static_cast<std::size_t>(k)];
     if (result.rows.empty() || result.rows.back() != token.row) {
