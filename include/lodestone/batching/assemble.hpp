@@ -101,7 +101,8 @@ void draw_shared_ids(group_ids& group, std::span<const example_view> examples, c
     const std::string where = "example " + std::to_string(answer.index);
     if (answer.prompt < 1 || answer.prompt >= std::ssize(answer.tokens))
       throw data_error("has no answer behind its prompt", where, "give prompt and answer at least one token each");
-    if (answer.prompt != first.prompt || !std::ranges::equal(answer.tokens.first(size), first.tokens.first(size)))
+    if (answer.prompt != first.prompt ||
+        !std::equal(first.tokens.begin(), first.tokens.begin() + first.prompt, answer.tokens.begin()))
       throw data_error("its prompt is not that of the other answers of its group", where,
                        "give all answers of a group the same prompt");
     longest = std::max(longest, std::ssize(answer.tokens) - answer.prompt);
@@ -125,7 +126,7 @@ class stream_writer {
     const auto first = static_cast<std::size_t>(begin);
     add_tokens(example.tokens);
     if (shared.empty()) {
-      const auto own = std::span(out_.positions).subspan(first);
+      const std::span<std::int32_t> own{out_.positions.data() + first, out_.positions.size() - first};
       position_.fill(example, seed_, epoch_, own);
       add_lengths(std::int64_t{own.back()} + 1);
     } else {
@@ -308,7 +309,7 @@ template <example_store Store>
       });
       sum.tokens += std::ssize(example.tokens);
       if (plan.arranged == arrangement::shared_prompt) {
-        const bool is_counted = std::ranges::find(prompts, example.group) != prompts.end();
+        const bool is_counted = std::find(prompts.begin(), prompts.end(), example.group) != prompts.end();
         if (is_counted) sum.tokens -= example.prompt;
         if (!is_counted) prompts.push_back(example.group);
       }

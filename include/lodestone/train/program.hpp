@@ -248,7 +248,7 @@ class program {
     if (!candidates.empty()) {
       const token_batch batch = longest_stream(data, *candidates.front());
       const auto no_coefficients = [](std::span<const double>, std::span<double> c) {
-        std::ranges::fill(c, 0.0);
+        std::fill(c.begin(), c.end(), 0.0);
         return 0.0;
       };
       model_.train(batch, table_, is_linear(*candidates.front()), no_coefficients, false);
@@ -295,7 +295,7 @@ class program {
   [[nodiscard]] evaluation evaluate_groups(const Data& data, std::int64_t bucket, std::uint64_t seed) {
     step_plan step;  // all of the data
     for (step_plan& part : plan(data, seed, 0).steps)
-      std::ranges::move(part.micro_batches, std::back_inserter(step.micro_batches));
+      std::move(part.micro_batches.begin(), part.micro_batches.end(), std::back_inserter(step.micro_batches));
     const step_totals totals = lodestone::batching::totals(data, step);
     const lodestone::batching::assignment ranks = assign(data, step);
     detail::evaluation_sums sums(data, bucket);
@@ -322,8 +322,11 @@ class program {
   [[nodiscard]] token_batch longest_stream(const Data& data, const micro_batch& plan) const {
     const token_batch batch = lodestone::batching::assemble(data, plan, position_, 0, 0, 0, options_);
     if (plan.arranged != arrangement::one_by_one) return batch;
-    const auto size = [](const sequence& s) { return std::pair(s.end - s.begin, s.scored_end - s.scored_begin); };
-    const auto longest = std::ranges::max_element(batch.sequences, {}, size);
+    const auto is_shorter = [](const sequence& a, const sequence& b) {
+      const std::int64_t difference = (a.end - a.begin) - (b.end - b.begin);
+      return difference != 0 ? difference < 0 : a.scored_end - a.scored_begin < b.scored_end - b.scored_begin;
+    };
+    const auto longest = std::max_element(batch.sequences.begin(), batch.sequences.end(), is_shorter);
     return lodestone::batching::single(batch, static_cast<std::size_t>(longest - batch.sequences.begin()));
   }
 
@@ -346,10 +349,11 @@ class program {
       for (const micro_batch& batch : step.micro_batches) all.push_back({&batch, stream_totals(data, batch)});
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
-      std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
+      std::stable_sort(all.begin(), all.end(),
+                       [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
       for (std::size_t i = 0; i < std::min<std::size_t>(all.size(), 32); ++i)
         if (4 * (all[i].totals.*size) >= 3 * (all.front().totals.*size) &&
-            std::ranges::find(result, all[i].batch) == result.end())
+            std::find(result.begin(), result.end(), all[i].batch) == result.end())
           result.push_back(all[i].batch);
     }
     return result;

@@ -115,10 +115,12 @@ double train_one_by_one(Model& model, const token_batch& batch, const activation
   };
   std::vector<double> log_probs(is_linear ? 0 : batch.scored.size());
   for (std::size_t s = 0; !is_linear && s < passes; ++s) {
-    if (s >= count || own(s, batch.scored).empty())
+    if (s >= count || own(s, batch.scored).empty()) {
       model.join_log_probs();
-    else
-      std::ranges::copy(model.log_probs(batching::single(batch, s)), own(s, log_probs).begin());
+    } else {
+      const std::vector<double> some = model.log_probs(batching::single(batch, s));
+      std::copy(some.begin(), some.end(), own(s, log_probs).begin());
+    }
   }
   std::vector<double> c(batch.scored.size());
   double loss = batch.scored.empty() ? 0.0 : coefficients(log_probs, c);
@@ -131,7 +133,8 @@ double train_one_by_one(Model& model, const token_batch& batch, const activation
     const double value = model.train(
         batching::single(batch, s), table, true,
         [&](std::span<const double>, std::span<double> out) {
-          std::ranges::copy(own(s, c), out.begin());
+          const auto some = own(s, c);
+          std::copy(some.begin(), some.end(), out.begin());
           return 0.0;
         },
         ends);
