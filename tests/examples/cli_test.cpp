@@ -14,13 +14,11 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
-#include "../support/support.hpp"
+#include "examples/program.hpp"
+#include "support/support.hpp"
 
 namespace {
 
@@ -28,80 +26,16 @@ namespace fs = std::filesystem;
 using lodestone_test::read_file;
 using lodestone_test::temporary_folder;
 using lodestone_test::write_file;
-using words = std::vector<std::string>;
-
-/// The built program: LODESTONE_PROGRAM, which the build sets. Without it the tests say so and pass.
-const char* program() {
-#ifdef LODESTONE_CLI
-  static const char* const path =
-      std::getenv("LODESTONE_PROGRAM") != nullptr ? std::getenv("LODESTONE_PROGRAM") : LODESTONE_CLI;
-#else
-  static const char* const path = std::getenv("LODESTONE_PROGRAM");
-#endif
-  return path;
-}
-
-struct skip_without_program {
-  boost::test_tools::assertion_result operator()(boost::unit_test::test_unit_id) const {
-    boost::test_tools::assertion_result result(program() != nullptr);
-    if (!result) {
-      result.message() << "LODESTONE_PROGRAM does not name the built program";
-      std::fputs("skipped: the tests of the command-line program; LODESTONE_PROGRAM does not name it\n", stderr);
-    }
-    return result;
-  }
-};
-
-struct result {
-  int status = -1;  ///< exit status, 128 + n for signal n
-  std::string out;
-  std::string err;
-};
-
-/// Starts the program in `folder` with both streams in files there.
-pid_t start(const fs::path& folder, const words& arguments, const std::string& out = "out.txt") {
-  std::vector<char*> argv{const_cast<char*>(program())};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  const pid_t child = fork();
-  BOOST_REQUIRE(child >= 0);
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(126);
-    const int output = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    const int error = open("err.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    dup2(output, STDOUT_FILENO);
-    dup2(error, STDERR_FILENO);
-    execv(argv[0], argv.data());
-    _exit(127);
-  }
-  return child;
-}
-
-int finish(pid_t child) {
-  int status = 0;
-  BOOST_REQUIRE(waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-result run(const fs::path& folder, const words& arguments) {
-  result r;
-  r.status = finish(start(folder, arguments));
-  r.out = read_file(folder / "out.txt");
-  r.err = read_file(folder / "err.txt");
-  return r;
-}
-
-std::string model() { return (lodestone_test::source_dir() / "examples/data/models/tinystories-656k").string(); }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-/// A refused command line: status 2, nothing on standard output, one line that holds all of `parts`.
-void check_refused(const result& r, const words& parts) {
-  BOOST_TEST(r.status == 2);
-  BOOST_TEST(r.out.empty(), r.out);
-  BOOST_TEST(std::ranges::count(r.err, '\n') == 1, r.err);
-  for (const std::string& part : parts) BOOST_TEST(has(r.err, part), r.err + " lacks " + part);
-}
+using lodestone_test::check_refused;
+using lodestone_test::finish;
+using lodestone_test::has;
+using lodestone_test::model;
+using lodestone_test::program;
+using lodestone_test::run;
+using lodestone_test::skip_without_program;
+using lodestone_test::start;
+using lodestone_test::words;
+using result = lodestone_test::program_result;
 
 /// 24 short documents of different lengths.
 void write_documents(const fs::path& file) {
@@ -341,6 +275,32 @@ BOOST_AUTO_TEST_CASE(a_store_is_prepared_once_planned_and_inspected) {
   BOOST_TEST(has(from_store.out, "packed: 24 examples"), from_store.out);
   BOOST_TEST(has(from_store.out, "lost                       0 tokens"), from_store.out);
   BOOST_TEST(has(from_store.out, "memory of one rank"), from_store.out);
+}
+
+BOOST_AUTO_TEST_CASE(preferences_are_prepared_and_planned_with_their_chosen_answers) {
+  const temporary_folder folder;
+  const std::string two = R"({"prompt": "Once upon a time", "chosen": " there was.", "rejected": [" 42.", " x."]})";
+  const std::string one = R"({"chosen": "Tom had a ball. He ran.", "rejected": "Tom had a ball. Zzz."})";
+  write_file(folder / "pairs.jsonl", two + "\n" + one + "\n");
+  const result made = run(folder.path(), {"prepare", "--model", model(), "--data", "pairs.jsonl", "--output", "pairs"});
+  BOOST_TEST(made.status == 0, made.err);
+  for (const char* line : {"records: 2\n", "examples: 5\n", "preference groups: 2\n", "answers in them: 5\n"})
+    BOOST_TEST(has(made.out, line), made.out);
+  // A mixture of a store and a file takes whole groups; what is not for training on preferences drops the rejected.
+  const result planned = run(folder.path(), {"plan", "--model", model(), "--data", "pairs,count=4", "--data",
+                                             "pairs.jsonl,count=1", "--tokens", "256"});
+  BOOST_TEST(planned.status == 0, planned.err);
+  BOOST_TEST(has(planned.out, "packed: 5 examples"), planned.out);
+  BOOST_TEST(has(planned.err, " rejected answers are left out"), planned.err);
+  write_file(folder / "bad.jsonl", two + "\n" + R"({"prompt": "a", "chosen": " b", "rejected": " b"})" + "\n");
+  const result bad = run(folder.path(), {"prepare", "--model", model(), "--data", "bad.jsonl", "--output", "bad"});
+  BOOST_TEST(bad.status == 1);
+  BOOST_TEST(has(bad.err, "bad.jsonl:2: the rejected answer equals the chosen answer"), bad.err);
+  BOOST_TEST(!fs::exists(folder / "bad"));
+  const result form = run(folder.path(), {"prepare", "--model", model(), "--data", "pairs.jsonl", "--output", "c",
+                                          "--context-form", "{context}"});
+  BOOST_TEST(form.status == 2);
+  BOOST_TEST(has(form.err, "context_form: must hold {question} once"), form.err);
 }
 
 BOOST_AUTO_TEST_CASE(plan_compares_what_could_be_kept) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/preference.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/text/jsonl.hpp>
 
@@ -30,6 +31,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           if (parsed.is_text == parsed.text.empty()) std::abort();
           if (parsed.is_text != parsed.messages.empty()) std::abort();
         } catch (const lodestone::data_error&) {  // a faulty record: the next one is read
+        }
+        try {
+          lodestone::record_options options;
+          options.join_turns = size % 2 == 0;
+          options.plain = size % 3 == 0 ? lodestone::plain_prompt::chat : lodestone::plain_prompt::text;
+          const lodestone::preference_record parsed = lodestone::parse_preference(record, "fuzz", options);
+          if (parsed.answers.size() < 2) std::abort();
+          for (const lodestone::preference_answer& answer : parsed.answers) {
+            if (parsed.is_text == answer.text.empty() || parsed.is_text != answer.messages.empty()) std::abort();
+            if (!(answer.weight >= 0.0) || answer.reference > 0.0) std::abort();
+          }
+          if (parsed.is_text && parsed.text.empty()) std::abort();
+          if (!parsed.is_text && parsed.messages.empty() && parsed.context.empty()) std::abort();
+        } catch (const lodestone::data_error&) {
         }
       }
     } catch (const lodestone::error&) {

@@ -69,13 +69,15 @@ class adapter_writer {
   template <class T>
   void write(std::span<const T> values) {
     store_elements(values, type_, buffer_);
-    tensors_->write(buffer_);
+    write_buffer();
   }
 
   /// Publishes the folder. Throws format_error when elements are missing, and io_error.
   void commit();
 
  private:
+  void write_buffer();
+
   dtype type_;
   atomic_folder folder_;
   std::unique_ptr<safetensors::writer> tensors_;

@@ -200,6 +200,8 @@ LODESTONE_INLINE adapter_writer::adapter_writer(const std::filesystem::path& fol
                                                    std::map<std::string, std::string>{{"format", "pt"}});
 }
 
+LODESTONE_INLINE void adapter_writer::write_buffer() { tensors_->write(buffer_); }
+
 LODESTONE_INLINE void adapter_writer::commit() {
   tensors_->commit();
   folder_.commit();

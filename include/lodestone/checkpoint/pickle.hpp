@@ -55,7 +55,7 @@ class archive {
 class file {
  public:
   /// Maps the file and reads its dictionary.
-  explicit file(const std::filesystem::path& name) : mapping_(name), archive_(mapping_.bytes(), name) {}
+  explicit file(const std::filesystem::path& name);
 
   /// The tensors in the order of the dictionary.
   [[nodiscard]] const std::vector<safetensors::entry>& entries() const { return archive_.entries(); }

@@ -95,5 +95,6 @@ LODESTONE_INLINE std::vector<std::byte> archive::copy(const detail::node& tensor
   return target;
 }
 
-}  // namespace lodestone::pickle
+LODESTONE_INLINE file::file(const std::filesystem::path& name) : mapping_(name), archive_(mapping_.bytes(), name) {}
 
+}  // namespace lodestone::pickle

@@ -39,7 +39,7 @@ struct node {
 /// outside them, or an opcode outside the switch, is an error.
 class machine {
  public:
-  machine(std::span<const std::byte> program, const std::filesystem::path& file) : program_(program), file_(file) {}
+  machine(std::span<const std::byte> program, const std::filesystem::path& file);
 
   /// Index of the result.
   [[nodiscard]] std::uint32_t run();
@@ -61,14 +61,14 @@ class machine {
   [[nodiscard]] std::string_view line();
 
   [[nodiscard]] node& make(detail::kind kind);
-  void push(const node&) { stack_.push_back(static_cast<std::uint32_t>(nodes_.size() - 1)); }
+  void push(const node&);
   void push_integer(std::int64_t value, detail::kind kind = kind::integer);
   void push_long(std::size_t bytes);
   void push_text(std::uint64_t size);
   void push_sequence(std::vector<std::uint32_t> items);
   void push_global(std::string_view module, std::string_view name);
 
-  [[nodiscard]] std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
+  [[nodiscard]] std::size_t floor() const;
   [[nodiscard]] std::uint32_t top() const;
   [[nodiscard]] std::uint32_t pop();
   [[nodiscard]] std::vector<std::uint32_t> take_last(std::size_t count);

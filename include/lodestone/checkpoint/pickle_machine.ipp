@@ -36,6 +36,13 @@ LODESTONE_INLINE std::string conversion(const std::filesystem::path& file) {
   return std::nullopt;
 }
 
+LODESTONE_INLINE machine::machine(std::span<const std::byte> program, const std::filesystem::path& file)
+    : program_(program), file_(file) {}
+
+LODESTONE_INLINE void machine::push(const node&) { stack_.push_back(static_cast<std::uint32_t>(nodes_.size() - 1)); }
+
+LODESTONE_INLINE std::size_t machine::floor() const { return marks_.empty() ? 0 : marks_.back(); }
+
 LODESTONE_INLINE std::uint32_t machine::run() {
   for (;;) {
     const auto opcode = static_cast<unsigned char>(take(1)[0]);

@@ -1,21 +1,18 @@
 // Tensors of a Hugging Face model folder, whatever form its weights have.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <map>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lodestone/checkpoint/pickle.hpp>
 #include <lodestone/checkpoint/safetensors.hpp>
-#include <lodestone/core/error.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/names.hpp>
 
@@ -60,41 +57,8 @@ class tensor_source {
 /// Throws format_error unless `source` holds every tensor of `expected` in its shape and a floating-point type, and
 /// nothing else but tensors for which `is_ignored(name)`. One message names up to ten of each: missing, of wrong shape,
 /// surplus.
-template <class IsIgnored>
-void check_tensors(const tensor_source& source, std::span<const named_tensor> expected, const IsIgnored& is_ignored) {
-  std::vector<std::string> missing;
-  std::vector<std::string> wrong;
-  std::vector<std::string> surplus;
-  std::set<std::string_view> wanted;
-  for (const named_tensor& tensor : expected) {
-    wanted.insert(tensor.name);
-    const safetensors::entry* found = source.find(tensor.name);
-    if (found == nullptr) {
-      missing.push_back(tensor.name);
-    } else if (found->shape != tensor.shape) {
-      wrong.push_back(tensor.name + " is " + safetensors::to_string(found->shape) + " instead of " +
-                      safetensors::to_string(tensor.shape));
-    } else if (found->type != dtype::f64 && found->type != dtype::f32 && found->type != dtype::f16 &&
-               found->type != dtype::bf16) {
-      wrong.push_back(tensor.name + " has the element type " + std::string(name_of(found->type)));
-    }
-  }
-  for (std::string& name : source.names())
-    if (!wanted.contains(name) && !is_ignored(name)) surplus.push_back(std::move(name));
-  if (missing.empty() && wrong.empty() && surplus.empty()) return;
-  std::string what = "the weights contradict config.json:";
-  const auto list = [&](const char* title, const std::vector<std::string>& items) {
-    if (items.empty()) return;
-    what += "\n  " + std::string(title) + " (" + std::to_string(items.size()) + "):";
-    constexpr std::size_t shown = 10;
-    for (std::size_t i = 0; i < items.size() && i < shown; ++i) what += "\n    " + items[i];
-    if (items.size() > shown) what += "\n    ...";
-  };
-  list("missing", missing);
-  list("wrong", wrong);
-  list("surplus", surplus);
-  throw format_error(what, source.folder().string(), "check that config.json and the weights belong together");
-}
+void check_tensors(const tensor_source& source, std::span<const named_tensor> expected,
+                   const std::function<bool(std::string_view name)>& is_ignored);
 
 /// tensor_names(config) under the names that `source` uses: a tied model may keep its one matrix under the head's name.
 [[nodiscard]] std::vector<named_tensor> tensor_names_in(const tensor_source& source, const model_config& config);

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <set>
+#include <utility>
 
 #include <lodestone/checkpoint/convert.hpp>
 #include <lodestone/checkpoint/json.hpp>
 #include <lodestone/checkpoint/pretrained.hpp>
+#include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
 #include <lodestone/core/inline.hpp>
 
@@ -142,10 +146,45 @@ LODESTONE_INLINE std::vector<named_tensor> tensor_names_in(const tensor_source& 
   return names;
 }
 
+LODESTONE_INLINE void check_tensors(const tensor_source& source, std::span<const named_tensor> expected,
+                                    const std::function<bool(std::string_view name)>& is_ignored) {
+  std::vector<std::string> missing;
+  std::vector<std::string> wrong;
+  std::vector<std::string> surplus;
+  std::set<std::string_view> wanted;
+  for (const named_tensor& tensor : expected) {
+    wanted.insert(tensor.name);
+    const safetensors::entry* found = source.find(tensor.name);
+    if (found == nullptr) {
+      missing.push_back(tensor.name);
+    } else if (found->shape != tensor.shape) {
+      wrong.push_back(tensor.name + " is " + safetensors::to_string(found->shape) + " instead of " +
+                      safetensors::to_string(tensor.shape));
+    } else if (found->type != dtype::f64 && found->type != dtype::f32 && found->type != dtype::f16 &&
+               found->type != dtype::bf16) {
+      wrong.push_back(tensor.name + " has the element type " + std::string(name_of(found->type)));
+    }
+  }
+  for (std::string& name : source.names())
+    if (!wanted.contains(name) && !is_ignored(name)) surplus.push_back(std::move(name));
+  if (missing.empty() && wrong.empty() && surplus.empty()) return;
+  std::string what = "the weights contradict config.json:";
+  const auto list = [&](const char* title, const std::vector<std::string>& items) {
+    if (items.empty()) return;
+    what += "\n  " + std::string(title) + " (" + std::to_string(items.size()) + "):";
+    constexpr std::size_t shown = 10;
+    for (std::size_t i = 0; i < items.size() && i < shown; ++i) what += "\n    " + items[i];
+    if (items.size() > shown) what += "\n    ...";
+  };
+  list("missing", missing);
+  list("wrong", wrong);
+  list("surplus", surplus);
+  throw format_error(what, source.folder().string(), "check that config.json and the weights belong together");
+}
+
 LODESTONE_INLINE void check_tensors(const tensor_source& source, const model_config& config) {
   const std::vector<named_tensor> expected = tensor_names_in(source, config);
   check_tensors(source, expected, [&](std::string_view name) { return is_redundant_tensor(config, name); });
 }
 
 }  // namespace lodestone
-

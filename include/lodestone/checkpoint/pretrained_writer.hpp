@@ -1,7 +1,6 @@
 // Writing a Hugging Face model folder: sharded safetensors, an edited config.json, and the tokenizer as it was.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -49,12 +48,9 @@ class pretrained_writer {
   template <class T>
   void write(std::span<const T> values) {
     while (!values.empty()) {
-      while (left_ == 0) next_tensor();
-      constexpr std::size_t piece = 1U << 16;
-      const std::size_t count = std::min({values.size(), static_cast<std::size_t>(left_), piece});
+      const std::size_t count = next_piece(values.size());
       store_elements(values.first(count), options_.type, buffer_);
-      shard_->write(buffer_);
-      left_ -= static_cast<std::int64_t>(count);
+      write_piece(count);
       values = values.subspan(count);
     }
   }
@@ -73,6 +69,11 @@ class pretrained_writer {
   [[nodiscard]] std::string shard_name(std::size_t shard) const;
 
   void next_tensor();
+
+  /// How many of `count` elements are converted at once: those of one tensor, and not too many.
+  [[nodiscard]] std::size_t next_piece(std::size_t count);
+  /// Writes buffer_, which holds `count` elements.
+  void write_piece(std::size_t count);
 
   void write_index();
 

@@ -1,7 +1,9 @@
 // Definitions of pretrained_writer.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdio>
 #include <map>
 #include <string_view>
@@ -152,5 +154,15 @@ LODESTONE_INLINE void pretrained_writer::write_index() {
   file.commit();
 }
 
-}  // namespace lodestone
+LODESTONE_INLINE std::size_t pretrained_writer::next_piece(std::size_t count) {
+  while (left_ == 0) next_tensor();
+  constexpr std::size_t piece = 1U << 16;
+  return std::min({count, static_cast<std::size_t>(left_), piece});
+}
 
+LODESTONE_INLINE void pretrained_writer::write_piece(std::size_t count) {
+  shard_->write(buffer_);
+  left_ -= static_cast<std::int64_t>(count);
+}
+
+}  // namespace lodestone

@@ -99,7 +99,7 @@ class atomic_file {
   /// Appends at the current place.
   ///@{
   void write(std::span<const std::byte> bytes);
-  void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+  void write(std::string_view text);
   ///@}
 
   /// Moves the current place; a gap that is never written reads as zeros.

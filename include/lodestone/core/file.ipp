@@ -147,6 +147,10 @@ LODESTONE_INLINE void atomic_file::write(std::span<const std::byte> bytes) {
   }
 }
 
+LODESTONE_INLINE void atomic_file::write(std::string_view text) {
+  write(std::as_bytes(std::span(text.data(), text.size())));
+}
+
 LODESTONE_INLINE void atomic_file::seek(std::uint64_t offset) {
   require_open();
   if (offset == position()) return;

@@ -116,7 +116,7 @@ class host {
   template <class U>
   void from_host(std::span<const U> values, vector<U> view) const {
     if (static_cast<std::int64_t>(values.size()) != view.size(0)) throw shape_error("sizes differ", "from_host");
-    std::ranges::copy(values, view.flat().begin());
+    std::copy(values.begin(), values.end(), view.flat().begin());
   }
 
   /// cosine, sine [T, R/2] for the position ids [T] and sequence lengths [T]; see fill_rope_table.

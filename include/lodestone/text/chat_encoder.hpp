@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,21 +36,25 @@ concept chat_tokenizer = requires(const T& tokenizer, std::string_view text, std
   { tokenizer.prefix() } -> std::convertible_to<std::vector<std::int32_t>>;
 };
 
-/// A tokenised sequence that owns its memory; see example_view for the meaning of labels and weights.
+/// A tokenised sequence that owns its memory; see example_view for the meaning of its members.
 struct encoded_sequence {
-  std::vector<std::int32_t> tokens;  ///< [n]
-  std::vector<std::int32_t> labels;  ///< [n], shifted: what row r predicts, or no_label
-  std::vector<float> weights;        ///< [n], 0 where there is no label
-  double weight = 1.0;               ///< w, the weight of the example
+  std::vector<std::int32_t> tokens;    ///< [n]
+  std::vector<std::int32_t> labels;    ///< [n], shifted: what row r predicts, or no_label
+  std::vector<float> weights;          ///< [n], 0 where there is no label
+  double weight = 1.0;                 ///< w, the weight of the example
+  std::int64_t group = no_group;       ///< preference group
+  std::int32_t role = 0;               ///< 0 chosen, j > 0 rejected answer j of its group
+  std::int64_t prompt = 0;             ///< tokens that all answers of its group share
+  double reference = no_reference;     ///< log-probability of its targets under a reference model
+  std::vector<std::int64_t> chunks{};  ///< bounds of the context's chunks; empty: unknown
 
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }  ///< n
   /// Number of rows with a label.
-  [[nodiscard]] std::int64_t targets() const {
-    return static_cast<std::int64_t>(labels.size()) - std::count(labels.begin(), labels.end(), no_label);
-  }
+  [[nodiscard]] std::int64_t targets() const;
   /// The same rows, valid while the vectors stay as they are; `index` is the key of the example's random numbers.
-  [[nodiscard]] example_view view(std::int64_t index = 0) const { return {tokens, labels, weights, weight, index}; }
-  friend bool operator==(const encoded_sequence&, const encoded_sequence&) = default;
+  [[nodiscard]] example_view view(std::int64_t index = 0) const;
+  /// Member by member; two unknown references are equal, though no_reference is not a number.
+  friend bool operator==(const encoded_sequence& a, const encoded_sequence& b);
 };
 
 /// How the pieces of a conversation (prompt, answer, prompt, ...), which are tokenised apart, are joined.
@@ -83,6 +87,56 @@ struct encoding_report {
   std::int64_t unknown_tokens = 0;    ///< tokens with the tokenizer's id for unknown text
   std::int64_t literal_tokens = 0;    ///< control tokens in content, kept as characters
 };
+
+namespace detail {
+
+/// The control tokens of a vocabulary, and where they stand in a text.
+class control_words {
+ public:
+  void add(std::string_view word);
+  /// Once, behind the last add().
+  void sort();
+  [[nodiscard]] bool empty() const { return starts_.empty(); }
+  [[nodiscard]] bool contains(std::string_view word) const;
+  /// Adds (`offset` + place, length) to `found` for each that stands in `text`, from left to right, the longest at each
+  /// place; returns how many.
+  std::int64_t find_all(std::string_view text, std::size_t offset,
+                        std::vector<std::pair<std::size_t, std::size_t>>& found) const;
+
+ private:
+  [[nodiscard]] std::pair<std::size_t, std::size_t> find(std::string_view text, std::size_t from) const;
+
+  std::vector<std::string> words_;  // sorted
+  std::string starts_;              // their first bytes
+};
+
+/// A piece is text that is tokenised at once; inside it control tokens of contents stay literal.
+struct text_piece {
+  std::string text;
+  std::vector<std::pair<std::size_t, std::size_t>> literals;  // offset, length
+  double weight = 0.0;
+  bool is_first_only = false;
+};
+
+/// A sequence in the making.
+struct assembly {
+  encoded_sequence sequence;
+  std::optional<std::int32_t> last;  // the last token, when it is a control token
+  bool is_start = true;              // nothing but the prefix stands so far
+  bool is_label_fixed = false;       // the last row predicts an end token that is not input
+
+  /// Adds a token; `weight` > 0 makes it the target of the row before.
+  void push(std::int32_t id, double weight);
+};
+
+/// Whether `whole` starts with the ids of `head`.
+[[nodiscard]] bool begins_with(const std::vector<std::int32_t>& whole, const std::vector<std::int32_t>& head);
+
+/// Removes `prefix` from the start of the text and returns how often: data that was rendered before often begins with
+/// the token that the post-processor is about to write again.
+std::int64_t remove_doubled(const std::string& prefix, std::vector<chat_segment>& segments);
+
+}  // namespace detail
 
 /// Encodes conversations by one template with one tokenizer. Immutable after construction: safe to call from several
 /// threads. The tokenizer must outlive it.
@@ -170,6 +224,18 @@ class chat_encoder {
     return join(segments, counts).tokens;
   }
 
+  /// Segments that the caller rendered, and cut or joined as he wants: alone, behind the prefix; or behind `before`, a
+  /// sequence that they continue, of which the result repeats the last token as row 0 (it predicts the first new one).
+  /// `end_id` is what a segment with is_end_token becomes; without it that segment is text.
+  [[nodiscard]] encoded_sequence encode_segments(std::vector<chat_segment> segments, std::optional<std::int32_t> end_id,
+                                                 std::span<const std::int32_t> before = {},
+                                                 encoding_report* report = nullptr) const {
+    encoding_report counts;
+    encoded_sequence result = join(segments, counts, end_id, before);
+    if (report != nullptr) *report = counts;
+    return result;
+  }
+
   /// The template in use: "{eos}" is replaced by the token, and original_end_labels is applied.
   [[nodiscard]] const chat_template& form() const { return form_; }
   /// As the constructor took them.
@@ -183,6 +249,8 @@ class chat_encoder {
 
  private:
   using ids = std::vector<std::int32_t>;
+  using piece = detail::text_piece;
+  using assembly = detail::assembly;
 
   void find_eos(const special_tokens& specials) {
     if (specials.eos) eos_ = tokenizer_->id_of(*specials.eos);
@@ -207,25 +275,12 @@ class chat_encoder {
             (token.front() == '<' && token.back() == '>') || (token.front() == '[' && token.back() == ']');
         if (token.size() < 3 || !is_bracketed) continue;
       }
-      if (encode_plain(token, true) == ids{id} && encode_plain(token, false) != ids{id}) controls_.emplace_back(token);
+      if (encode_plain(token, true) == ids{id} && encode_plain(token, false) != ids{id}) controls_.add(token);
     }
-    std::sort(controls_.begin(), controls_.end());
-    for (const std::string& token : controls_) {
-      if (control_starts_.find(token.front()) == std::string::npos) control_starts_ += token.front();
-    }
+    controls_.sort();
   }
 
-  [[nodiscard]] bool is_control(std::int32_t id) const {
-    return std::binary_search(controls_.begin(), controls_.end(), std::string_view(tokenizer_->token_of(id)));
-  }
-
-  [[nodiscard]] static bool begins_with(const ids& whole, const ids& head) {
-    if (whole.size() < head.size()) return false;
-    for (std::size_t i = 0; i < head.size(); ++i) {
-      if (whole[i] != head[i]) return false;
-    }
-    return true;
-  }
+  [[nodiscard]] bool is_control(std::int32_t id) const { return controls_.contains(tokenizer_->token_of(id)); }
 
   /// SentencePiece tokenizers put a space before every string they are given. In the middle of a text there is none:
   /// such a piece is encoded behind a newline, which merges with nothing, and the newline's tokens are dropped.
@@ -233,7 +288,7 @@ class chat_encoder {
     if (options_.joint == piece_joint::separate) return;
     const ids guard = encode_plain("\n", false);
     const ids behind = encode_plain("\nx", false);
-    if (behind.size() <= guard.size() || !begins_with(behind, guard)) return;
+    if (behind.size() <= guard.size() || !detail::begins_with(behind, guard)) return;
     const ids rest(behind.begin() + static_cast<std::ptrdiff_t>(guard.size()), behind.end());
     if (rest != encode_plain("x", false)) guard_ = guard;
   }
@@ -253,63 +308,16 @@ class chat_encoder {
     std::string joined = "\n";
     joined += text;
     ids result = encode_plain(joined, parse);
-    if (!begins_with(result, guard_)) return encode_plain(text, parse);
+    if (!detail::begins_with(result, guard_)) return encode_plain(text, parse);
     result.erase(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(guard_.size()));
     return result;
   }
 
-  /// The next control token in text at or after `from`: (offset, length).
-  [[nodiscard]] std::pair<std::size_t, std::size_t> find_control(std::string_view text, std::size_t from) const {
-    for (std::size_t at = text.find_first_of(control_starts_, from); at != std::string_view::npos;
-         at = text.find_first_of(control_starts_, at + 1)) {
-      const std::string_view rest = text.substr(at);
-      // All control tokens that are prefixes of `rest` sort before it; the longest is the nearest one.
-      auto after = std::upper_bound(controls_.begin(), controls_.end(), rest);
-      while (after != controls_.begin()) {
-        --after;
-        if (rest.starts_with(*after)) return {at, after->size()};
-        if (after->substr(0, 2) != rest.substr(0, 2)) break;
-      }
-    }
-    return {std::string_view::npos, 0};
-  }
-
-  /// A piece is text that is tokenised at once; inside it control tokens of contents stay literal.
-  struct piece {
-    std::string text;
-    std::vector<std::pair<std::size_t, std::size_t>> literals;  // offset, length
-    double weight = 0.0;
-    bool is_first_only = false;
-  };
-
   void add_to(piece& target, const chat_segment& segment, encoding_report& counts) const {
     if (!segment.is_template && options_.content == content_tokens::literal && !controls_.empty()) {
-      for (auto [at, length] = find_control(segment.text, 0); length != 0;
-           std::tie(at, length) = find_control(segment.text, at + length)) {
-        target.literals.emplace_back(target.text.size() + at, length);
-        ++counts.literal_tokens;
-      }
+      counts.literal_tokens += controls_.find_all(segment.text, target.text.size(), target.literals);
     }
     target.text += segment.text;
-  }
-
-  struct assembly {
-    encoded_sequence sequence;
-    std::optional<std::int32_t> last;  // the last token, when it is a control token
-    bool is_start = true;              // nothing but the prefix stands so far
-    bool is_label_fixed = false;       // the last row predicts an end token that is not input
-  };
-
-  static void push(assembly& work, std::int32_t id, double weight) {
-    encoded_sequence& out = work.sequence;
-    if (weight > 0.0 && !out.tokens.empty() && !work.is_label_fixed) {
-      out.labels.back() = id;
-      out.weights.back() = static_cast<float>(weight);
-    }
-    work.is_label_fixed = false;
-    out.tokens.push_back(id);
-    out.labels.push_back(no_label);
-    out.weights.push_back(0.0F);
   }
 
   void flush(assembly& work, piece& waiting) const {
@@ -321,7 +329,7 @@ class chat_encoder {
       const ids result = work.is_start ? encode_plain(part, parse) : encode_continued(part, parse, work.last);
       work.is_start = false;
       for (const std::int32_t id : result) {
-        push(work, id, waiting.is_first_only && !is_first ? 0.0 : waiting.weight);
+        work.push(id, waiting.is_first_only && !is_first ? 0.0 : waiting.weight);
         is_first = false;
       }
       work.last.reset();
@@ -342,16 +350,29 @@ class chat_encoder {
   }
 
   [[nodiscard]] encoded_sequence join(std::vector<chat_segment>& segments, encoding_report& counts,
-                                      std::optional<std::int32_t> end_id) const {
-    remove_doubled_prefix(segments, counts);
+                                      std::optional<std::int32_t> end_id,
+                                      std::span<const std::int32_t> before = {}) const {
     assembly work;
-    for (const std::int32_t id : prefix_) push(work, id, 0.0);
+    if (before.empty()) {
+      counts.doubled_bos += detail::remove_doubled(prefix_text_, segments);
+      for (const std::int32_t id : prefix_) work.push(id, 0.0);
+    } else {
+      work.push(before.back(), 0.0);
+      work.is_start = false;
+      if (is_control(before.back())) work.last = before.back();
+    }
     piece waiting;
     for (const chat_segment& segment : segments) {
+      if (segment.bounds_chunk) {
+        flush(work, waiting);
+        const std::int64_t place = work.sequence.size();
+        std::vector<std::int64_t>& bounds = work.sequence.chunks;
+        if (bounds.empty() || bounds.back() < place) bounds.push_back(place);  // a chunk without tokens is none
+      }
       if (segment.is_end_token && end_id) {
         flush(work, waiting);
         if (!segment.is_label_only) {
-          push(work, *end_id, segment.weight);
+          work.push(*end_id, segment.weight);
           work.last = *end_id;
           work.is_start = false;
         } else if (segment.weight > 0.0 && !work.sequence.tokens.empty()) {
@@ -371,21 +392,10 @@ class chat_encoder {
     }
     flush(work, waiting);
     if (const auto unknown = tokenizer_->unknown_id()) {
-      counts.unknown_tokens += std::count(work.sequence.tokens.begin(), work.sequence.tokens.end(), *unknown);
+      counts.unknown_tokens +=
+          std::count(work.sequence.tokens.begin() + (before.empty() ? 0 : 1), work.sequence.tokens.end(), *unknown);
     }
     return std::move(work.sequence);
-  }
-
-  /// Data that was rendered before often begins with the token that the post-processor is about to write again.
-  void remove_doubled_prefix(std::vector<chat_segment>& segments, encoding_report& counts) const {
-    if (prefix_text_.empty()) return;
-    for (chat_segment& segment : segments) {
-      while (segment.text.starts_with(prefix_text_)) {
-        segment.text.erase(0, prefix_text_.size());
-        ++counts.doubled_bos;
-      }
-      if (!segment.text.empty()) return;
-    }
   }
 
   const Tokenizer* tokenizer_;
@@ -394,10 +404,13 @@ class chat_encoder {
   ids prefix_;
   std::string prefix_text_;
   ids guard_;
-  std::vector<std::string> controls_;  // sorted
-  std::string control_starts_;         // their first bytes
+  detail::control_words controls_;
   std::optional<std::int32_t> eos_;
   std::optional<std::int32_t> end_id_;
 };
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/text/chat_encoder.ipp>
+#endif

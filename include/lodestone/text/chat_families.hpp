@@ -1,12 +1,11 @@
 // The chat formats that Lodestone knows by name, and the marker tokens that reveal them in a model folder.
 #pragma once
 
-#include <algorithm>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <lodestone/core/error.hpp>
 #include <lodestone/text/chat_template.hpp>
 
 namespace lodestone {
@@ -62,30 +61,8 @@ struct chat_family {
 /// The one family whose marks stand both in the vocabulary and in `template_text`, the folder's chat_template (its
 /// Jinja source). `has_token(name)` tells whether the vocabulary holds a token. None or several: config_error at key
 /// "template" with the names.
-template <std::predicate<std::string_view> HasToken>
-[[nodiscard]] chat_template detect_chat_template(std::string_view template_text, const HasToken& has_token) {
-  std::vector<const chat_family*> found;
-  for (const chat_family& family : chat_families()) {
-    const auto is_written = [&](std::string_view word) { return template_text.find(word) != std::string_view::npos; };
-    if (family.words.empty()) continue;
-    if (std::all_of(family.words.begin(), family.words.end(), is_written) &&
-        std::none_of(family.absent.begin(), family.absent.end(), is_written) &&
-        std::all_of(family.tokens.begin(), family.tokens.end(), has_token)) {
-      found.push_back(&family);
-    }
-  }
-  if (found.size() == 1) return found.front()->form;
-  if (found.empty()) {
-    throw config_error(template_text.empty()
-                           ? "the model folder has no chat_template, so the chat format cannot be detected"
-                           : "the folder's chat_template and vocabulary show the markers of no chat format known here",
-                       "template", "name one of: " + chat_template_names());
-  }
-  std::string names;
-  for (const chat_family* family : found) names += (names.empty() ? "" : ", ") + family->form.name;
-  throw config_error("the folder's chat_template shows the markers of several chat formats: " + names, "template",
-                     "name one of them");
-}
+[[nodiscard]] chat_template detect_chat_template(std::string_view template_text,
+                                                 const std::function<bool(std::string_view)>& has_token);
 
 }  // namespace lodestone
 

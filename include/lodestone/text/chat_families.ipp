@@ -1,9 +1,11 @@
 // Definitions of chat_families.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 
+#include <lodestone/core/error.hpp>
 #include <lodestone/core/inline.hpp>
 #include <lodestone/text/chat_families.hpp>
 
@@ -151,5 +153,29 @@ LODESTONE_INLINE chat_template find_chat_template(std::string_view name) {
                      "the names are: " + chat_template_names() + ", or custom with strings of your own");
 }
 
-}  // namespace lodestone
+LODESTONE_INLINE chat_template detect_chat_template(std::string_view template_text,
+                                                    const std::function<bool(std::string_view)>& has_token) {
+  std::vector<const chat_family*> found;
+  for (const chat_family& family : chat_families()) {
+    const auto is_written = [&](std::string_view word) { return template_text.find(word) != std::string_view::npos; };
+    if (family.words.empty()) continue;
+    if (std::all_of(family.words.begin(), family.words.end(), is_written) &&
+        std::none_of(family.absent.begin(), family.absent.end(), is_written) &&
+        std::all_of(family.tokens.begin(), family.tokens.end(), has_token)) {
+      found.push_back(&family);
+    }
+  }
+  if (found.size() == 1) return found.front()->form;
+  if (found.empty()) {
+    throw config_error(template_text.empty()
+                           ? "the model folder has no chat_template, so the chat format cannot be detected"
+                           : "the folder's chat_template and vocabulary show the markers of no chat format known here",
+                       "template", "name one of: " + chat_template_names());
+  }
+  std::string names;
+  for (const chat_family* family : found) names += (names.empty() ? "" : ", ") + family->form.name;
+  throw config_error("the folder's chat_template shows the markers of several chat formats: " + names, "template",
+                     "name one of them");
+}
 
+}  // namespace lodestone

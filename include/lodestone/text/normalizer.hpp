@@ -91,7 +91,7 @@ class normalizer {
 
   /// Puts a step behind the others.
   void add(step next);
-  [[nodiscard]] bool empty() const { return steps_.empty(); }  ///< no steps: a text stays as it is
+  [[nodiscard]] bool empty() const;  ///< no steps: a text stays as it is
 
   /// The normalized form of `text`, which lies in `storage` or, if nothing was to do, in `text` itself.
   [[nodiscard]] std::string_view apply(std::string_view text, std::string& storage) const;

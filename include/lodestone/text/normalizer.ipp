@@ -154,5 +154,6 @@ LODESTONE_INLINE std::string_view normalizer::apply(std::string_view text, std::
   return text;
 }
 
-}  // namespace lodestone::text
+LODESTONE_INLINE bool normalizer::empty() const { return steps_.empty(); }
 
+}  // namespace lodestone::text

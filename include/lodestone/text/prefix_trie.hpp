@@ -13,6 +13,9 @@ namespace lodestone::text {
 /// Maps keys to numbers. For some thousands of keys: added tokens, user-defined pieces.
 class prefix_trie {
  public:
+  /// An empty trie, which matches nothing.
+  prefix_trie();
+
   /// The longest key at the start of a text.
   struct match {
     std::int32_t value = -1;  ///< -1: no key starts the text
@@ -38,7 +41,7 @@ class prefix_trie {
 
   std::uint32_t child_or_new(std::uint32_t parent, unsigned char byte);
 
-  std::vector<node> nodes_ = std::vector<node>(1);
+  std::vector<node> nodes_;
   std::array<bool, 256> starts_{};
   int start_count_ = 0;
   char start_ = '\0';

@@ -8,6 +8,8 @@
 
 namespace lodestone::text {
 
+LODESTONE_INLINE prefix_trie::prefix_trie() : nodes_(1) {}
+
 LODESTONE_INLINE bool prefix_trie::insert(std::string_view key, std::int32_t value) {
   if (key.empty()) return false;
   std::uint32_t at = 0;

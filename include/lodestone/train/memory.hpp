@@ -82,7 +82,7 @@ template <class Model>
                                                   bool linear_loss = true, const trained_parts& trained = {}) {
   std::vector<std::int64_t> rows;
   for (const scored_token& token : batch.scored) rows.push_back(token.row);
-  std::ranges::sort(rows);
+  std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   const activations::pass_size size{
       .tokens = batch.size(),
