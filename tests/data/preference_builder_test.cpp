@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include <lodestone/core/random.hpp>
 #include <lodestone/data/preference_builder.hpp>
 #include <lodestone/text/chat_families.hpp>
 
@@ -210,6 +211,17 @@ BOOST_AUTO_TEST_CASE(chunks_are_bounds_of_tokens) {
   const outcome other = build(record, options);
   BOOST_TEST(spell_prompt(other.examples[1]).find("\n\nQ: why C: one  . two .  x<|eot_id|>") != std::string::npos);
   BOOST_TEST(other.examples[1].chunks.size() == 4U);
+  // Only chunks are cut: what stands in front of them in the turn has the tokens that it has in a conversation.
+  chat_template spaced;
+  spaced.user_prefix = "U: ";
+  options.context_form = "a{context}\n{question}";
+  options.score_header = false;
+  const outcome joined =
+      build(R"({"context": "B", "question": "q", "chosen": "X", "rejected": "Y"})", options, {}, spaced);
+  const std::vector<chat_message> turn{{chat_role::user, "aB\nq", std::nullopt}};
+  const auto asked = toy_encoder(every(), spaced, {}, with_eos()).encode_prompt(turn);
+  BOOST_TEST(std::span(joined.examples[0].tokens).first(asked.size()) == std::span(asked),
+             boost::test_tools::per_element());
   // One text is one chunk; blanks that a template trims away are none.
   BOOST_TEST(
       build(R"({"context": "long", "question": "q", "chosen": "a", "rejected": "b"})").examples[0].chunks.size() == 2U);
@@ -295,6 +307,46 @@ BOOST_AUTO_TEST_CASE(long_groups_lose_their_prompt_or_all) {
   BOOST_TEST(spell(anywhere.examples[0]).find("user") == std::string::npos);
   BOOST_TEST(anywhere.examples[2].size() == full - 20);
   BOOST_TEST(scores_every_answer_token(anywhere.examples[2]));
+  const outcome end = build(question, {}, limit(over_long::truncate_right, full - 20, false));
+  BOOST_TEST(spell(end.examples[0]).ends_with("<|start_header_id|>assistant<|end_header_id|>\n\nyes<|eot_id|>"));
+  BOOST_TEST(spell(end.examples[0]).find("user<|end_header_id|>\n\none two") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(random_groups_keep_their_answers_under_every_limit) {
+  random_stream random(3, random_purpose::user);
+  const auto below = [&](std::uint64_t bound) { return static_cast<std::int64_t>(random.below(bound)); };
+  const auto words = [&](std::int64_t least, std::uint64_t most) {
+    std::string text;
+    for (std::int64_t n = least + below(most); n > 0; --n) text += std::string(1, "ab Xz"[below(5)]);
+    return text + "w";
+  };
+  std::int64_t cut = 0;
+  std::int64_t dropped = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::string record = round % 3 == 0   ? R"("prompt": "w)" + words(0, 60) + "\""
+                         : round % 3 == 1 ? R"("context": ["w)" + words(0, 40) + R"(", "w)" + words(0, 40) +
+                                                R"("], "question": ")" + words(0, 9) + "\""
+                                          : R"("messages": [{"role": "user", "content": ")" + words(0, 60) + "\"}]";
+    std::vector<std::string> answers;
+    for (std::int64_t j = 0; j < 2 + below(4); ++j) answers.push_back(std::to_string(j) + words(0, 90));
+    record = "{" + record + R"(, "chosen": ")" + answers[0] + R"(", "rejected": [)";
+    for (std::size_t j = 1; j < answers.size(); ++j) record += (j == 1 ? "\"" : ", \"") + answers[j] + "\"";
+    record += "]}";
+    const auto action = static_cast<over_long>(2 + below(3));  // left, right, middle
+    const length_policy length{20 + below(160), action, below(4) > 0};
+    preference_options options;
+    options.score_header = below(2) == 0;
+    const outcome group = build(record, options, length);  // checks what holds for every group
+    cut += group.counts.truncated;
+    dropped += group.counts.over_long_dropped;
+    for (std::size_t j = 0; j < group.examples.size(); ++j) {
+      BOOST_REQUIRE(scores_every_answer_token(group.examples[j]));
+      BOOST_REQUIRE(spell(group.examples[j]).ends_with(answers[j] + (round % 3 == 0 ? "</s>" : "<|eot_id|>")));
+    }
+  }
+  BOOST_TEST(cut > 50);
+  BOOST_TEST(dropped > 50);
+  BOOST_TEST(cut + dropped < 350);
 }
 
 BOOST_AUTO_TEST_CASE(long_contexts_and_plain_prompts_lose_tokens) {

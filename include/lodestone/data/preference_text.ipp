@@ -69,7 +69,6 @@ inline void cut_context(std::vector<chat_segment>& segments, std::int32_t messag
     chat_segment& part = parts.emplace_back(whole);
     part.text = whole.text.substr(begin, end - begin);
     part.bounds_chunk = is_bound;
-    part.starts_piece = parts.size() == 1 ? whole.starts_piece : is_bound;
   };
   std::size_t at = 0;
   bool is_bound = false;
@@ -144,7 +143,6 @@ LODESTONE_INLINE std::vector<chat_segment> last_bytes(std::span<const chat_segme
       segment.text.erase(0, begin);
     }
     left -= std::min(left, segment.text.size());
-    segment.bounds_chunk = false;
     result.insert(result.begin(), std::move(segment));
   }
   return result;
