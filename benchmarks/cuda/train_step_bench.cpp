@@ -3,11 +3,15 @@
 //     train_step_bench [--model 1b|8b] [--layers N] [--lora RANK] [--tokens N] [--scored N] [--packs | --mix N]
 //                      [--steps N] [--mlp-rows N] [--no-rehearsal]
 //                      [--activations keep-attention|checkpoint|keep-all|offload|offload-inputs|automatic]
+//                      [--kept-attention N] [--parked-attention N] [--host-budget GIB]
 //
 // One document of N tokens; with --packs documents of 512 to 16k tokens, N in all; with --mix N packs of documents as
 // in LongAlign's data, most under 8k and the rest even to 64k. Every token scored, or the last ones of each document.
-// AdamW on everything, bf16 with float master weights, or on adapters of q, k, v, o. Prints the median step, the peak
-// of the arena and, for the peers benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
+// AdamW on everything, bf16 with float master weights, or on adapters of q, k, v, o. --kept-attention keeps the
+// attention outputs of the last N layers before the very last one on the device, --parked-attention those of N layers
+// before them on the host, whatever --activations does with the others; --host-budget is what `automatic` may take of
+// the host's memory. Prints the median step, the peak of the arena and, for the peers
+// benchmarks/peers/{full,lora}_step.py, the lengths of the documents.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -45,14 +49,20 @@ double seconds() {
 struct activation_choice {
   std::string_view name;
   std::int64_t mlp_rows = 0;
+  std::int64_t kept_attention = 0;    // layers before the last
+  std::int64_t parked_attention = 0;  // layers before those
+  std::int64_t host_bytes = -1;       // see memory_budget
   [[nodiscard]] activation_table table(std::int64_t layers) const {
     activation_table result = named(layers);
+    for (std::int64_t i = 1; i <= kept_attention + parked_attention && i < layers; ++i)
+      result.layers[static_cast<std::size_t>(layers - 1 - i)][static_cast<std::size_t>(activation::attention)] =
+          i <= kept_attention ? residence::device : residence::host;
     result.mlp_rows = mlp_rows;
     return result;
   }
   [[nodiscard]] std::optional<activations::memory_budget> budget() const {
     if (name != "automatic") return std::nullopt;
-    return activations::memory_budget{};
+    return activations::memory_budget{.host_bytes = host_bytes};
   }
   [[nodiscard]] activation_table named(std::int64_t layers) const {
     if (name == "keep-all") return activations::keep_all{}.table(layers);
@@ -153,6 +163,9 @@ int main(int argc, char** argv) {
     if (word == "--steps") steps = std::atoll(next());
     if (word == "--activations") kept.name = next();
     if (word == "--mlp-rows") kept.mlp_rows = std::atoll(next());
+    if (word == "--kept-attention") kept.kept_attention = std::atoll(next());
+    if (word == "--parked-attention") kept.parked_attention = std::atoll(next());
+    if (word == "--host-budget") kept.host_bytes = std::atoll(next()) << 30;
     if (word == "--lora") rank = std::atoll(next());
     if (word == "--scored") scored = std::atoll(next());
     if (word == "--mix") mix = std::atoll(next());

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include <lodestone/activations/automatic.hpp>
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/machine.hpp>
@@ -29,8 +30,8 @@ struct on_host {
   }
   /// Bytes that a run on this machine may take; 0 where the machine has no such device.
   [[nodiscard]] static std::int64_t free_memory() { return lodestone::available_main_memory(); }
-  /// Bytes of the host that its parked tensors may take.
-  [[nodiscard]] static std::int64_t free_parking() { return 0; }
+  /// Bytes of the host that its parked tensors may take: those of the budget, or half of what this machine has free.
+  [[nodiscard]] static std::int64_t parking(const lodestone::activations::memory_budget&) { return 0; }
 };
 
 #ifdef LODESTONE_WITH_CUDA
@@ -45,7 +46,9 @@ struct on_device {
   [[nodiscard]] static std::int64_t free_memory() {
     return lodestone::on_cuda::device_count() > 0 ? backend().available_memory() : 0;
   }
-  [[nodiscard]] static std::int64_t free_parking() { return lodestone::available_main_memory() / 2; }
+  [[nodiscard]] static std::int64_t parking(const lodestone::activations::memory_budget& budget) {
+    return budget.host_bytes >= 0 ? budget.host_bytes : budget.parking(lodestone::available_main_memory());
+  }
 };
 #endif
 

@@ -109,14 +109,15 @@ std::vector<kept_activations> compare_activations(const lodestone::model_config&
   };
   for (const char* name : {"keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload"})
     add(name, make_activations(s, name).table(config.layers));
-  std::int64_t budget = make_activations(s, "automatic").budget()->device_bytes;
+  const lodestone::activations::memory_budget limits = *make_activations(s, "automatic").budget();
+  std::int64_t budget = limits.device_bytes;
   if (budget == 0) budget = Arithmetic::free_memory();
   const std::string name = "automatic in " + format_bytes(static_cast<double>(budget));
   try {
     if (budget == 0)
       throw lodestone::config_error("this machine has no such device", "activations", "give memory_budget");
     add(name, train::fit_activations<model>(config, batch, budget - everything.weight_bytes - everything.training_bytes,
-                                            Arithmetic::free_parking(), is_linear, trained).table);
+                                            Arithmetic::parking(limits), is_linear, trained).table);
   } catch (const lodestone::config_error& refused) {
     if (s.activations == "automatic") throw;
     result.push_back({budget == 0 ? "automatic" : name, {}, 0.0, budget == 0 ? "give memory_budget" : "does not fit"});

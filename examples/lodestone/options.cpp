@@ -566,6 +566,8 @@ void table::fill() {
          "what is kept between forward and backward; automatic: as much as fits, see plan");
   number("memory_budget", trainers, s_.memory_budget,
          "GiB that weights, training state and activations may take (activations automatic); 0: what is free");
+  number("host_memory_budget", trainers, s_.host_memory_budget,
+         "GiB of the host's memory for tensors that wait there (activations automatic); -1: half of what is free");
   choice("backend", plan | model_runners | demo, s_.backend, {"host", "cuda"}, "where the model is computed");
   choice("dtype", plan | model_runners | demo, s_.dtype, {"auto", "bf16", "f32", "f64"},
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
@@ -870,6 +872,8 @@ void check(command what, const settings& s) {
   if (trains && !(s.position_continuous >= 0.0 && s.position_continuous <= 1.0))
     throw config_error("must lie in [0, 1]", "position_continuous");
   if (trains && !(s.memory_budget >= 0.0)) throw config_error("must be 0 (what is free) or positive", "memory_budget");
+  if (trains && !(s.host_memory_budget >= 0.0 || s.host_memory_budget == -1.0))
+    throw config_error("must be -1 (half of what is free), 0 or positive", "host_memory_budget");
   if (runs_training) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");

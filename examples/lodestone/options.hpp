@@ -127,7 +127,8 @@ struct settings {
   std::int64_t position_bucket = 1024;
   bool rehearse = true;
   std::string activations = "checkpoint";
-  double memory_budget = 0.0;  ///< GiB, for activations = automatic
+  double memory_budget = 0.0;        ///< GiB, for activations = automatic
+  double host_memory_budget = -1.0;  ///< GiB, for tensors that wait on the host
   std::string backend = "host";
   std::string dtype = "auto";
   std::string export_model = "last";

@@ -56,6 +56,7 @@ any_loss make_preference_loss(const settings& s) {
   refuse(s.penalty_weight.has_value() && s.loss != "orpo", "penalty_weight", s.loss);
   refuse(s.beta.has_value() && s.loss == "orpo", "beta", s.loss);
   refuse(s.sft_weight.has_value() && (s.loss == "simpo" || s.loss == "chosen"), "sft_weight", s.loss);
+  refuse(s.sft_term != "token-mean" && s.loss == "simpo", "sft_term", s.loss);
   const auto common = [&](auto& one) {
     if constexpr (requires { one.beta; }) one.beta = s.beta.value_or(one.beta);
     if constexpr (requires { one.sft_weight; }) one.sft_weight = s.sft_weight.value_or(one.sft_weight);

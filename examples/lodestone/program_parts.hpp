@@ -251,8 +251,11 @@ void check_positions(const settings& s, const Store& examples) {
 /// The policy of that name; `automatic` within the settings' budget.
 [[nodiscard]] inline any_activations make_activations(const settings& s, const std::string& name) {
   namespace activations = lodestone::activations;
+  constexpr double gibibyte = 1024.0 * 1024.0 * 1024.0;
   if (name == "automatic")
-    return activations::automatic{{.device_bytes = static_cast<std::int64_t>(s.memory_budget * 1024 * 1024 * 1024)}};
+    return activations::automatic{
+        {.device_bytes = static_cast<std::int64_t>(s.memory_budget * gibibyte),
+         .host_bytes = s.host_memory_budget < 0.0 ? -1 : static_cast<std::int64_t>(s.host_memory_budget * gibibyte)}};
   return detail::pick<any_activations>(name,
                                        {{"keep-all", activations::keep_all{}},
                                         {"keep-attention", activations::keep_attention{}},

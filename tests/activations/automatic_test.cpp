@@ -162,6 +162,94 @@ BOOST_AUTO_TEST_CASE(what_parks_depends_on_the_length_and_on_the_hosts_memory) {
   BOOST_TEST(kept(20'000, offload, plenty, activation::attention, residence::recompute) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(no_number_of_layers_on_the_host_is_cheaper) {
+  // Against every table that has the inputs of the first n layers on the host and the others on the device, and the
+  // attention outputs of p layers on the host, of q on the device and of the others nowhere.
+  const model_config config = middle_config();
+  const token_batch batch = small_batch({16'000}, config.vocabulary, 1, 0.1);  // attention is dearer than the way
+  std::vector<train::need> tables;
+  for (std::int64_t n = 0; n <= 6; ++n)
+    for (std::int64_t p = 0; p <= 6; ++p)
+      for (std::int64_t q = 0; p + q <= 6; ++q) {
+        activation_table table = activations::checkpoint{}.table(6);
+        for (std::int64_t layer = 0; layer < 6; ++layer) {
+          auto& row = table.layers[static_cast<std::size_t>(layer)];
+          if (layer < n) row[static_cast<std::size_t>(activation::input)] = residence::host;
+          if (layer < p) row[static_cast<std::size_t>(activation::attention)] = residence::host;
+          if (layer >= 6 - q) row[static_cast<std::size_t>(activation::attention)] = residence::device;
+        }
+        tables.push_back(train::count_micro_batch<model>(config, batch, table));
+      }
+  const auto [least, most] = std::ranges::minmax_element(tables, {}, &train::need::activation_bytes);
+  const std::int64_t parked = std::ranges::max(tables, {}, &train::need::parked_bytes).parked_bytes;
+  int found = 0;
+  for (std::int64_t k = 0; k <= 8; ++k)
+    for (std::int64_t h = 0; h <= 8; ++h) {
+      const std::int64_t device_bytes =
+          least->activation_bytes + k * (most->activation_bytes - least->activation_bytes) / 8;
+      const std::int64_t host_bytes = h * parked / 8;
+      double best = std::numeric_limits<double>::infinity();
+      for (const train::need& need : tables)
+        if (need.activation_bytes <= device_bytes && need.parked_bytes <= host_bytes)
+          best = std::min(best, price_of(need));
+      activations::fitted own;
+      try {
+        own = train::fit_activations<model>(config, batch, device_bytes, host_bytes);
+      } catch (const config_error&) {
+        BOOST_TEST(best == std::numeric_limits<double>::infinity(), "budgets " << k << " and " << h);
+        continue;
+      }
+      const train::need need = train::count_micro_batch<model>(config, batch, own.table);
+      BOOST_TEST(need.activation_bytes <= device_bytes);
+      BOOST_TEST(need.parked_bytes <= host_bytes);
+      BOOST_TEST(price_of(need) <= 1.03 * best, "budgets " << k << " and " << h << ": " << price_of(need) / best);
+      ++found;
+    }
+  BOOST_TEST(found > 40);
+}
+
+BOOST_AUTO_TEST_CASE(the_longest_context_has_a_table) {
+  // Llama-3-8B's shapes with adapters and 360,000 tokens, whose layer inputs alone are 88 GiB.
+  model_config config;
+  config.architecture = "LlamaForCausalLM";
+  config.hidden = 4096;
+  config.layers = 32;
+  config.heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = 128;
+  config.feed_forward = 14'336;
+  config.vocabulary = 128'256;
+  config.rope.dimensions = 128;
+  const token_batch batch = small_batch({360'000}, 1000, 1, 512.0 / 360'000);
+  const trained_parts trained = trained_parts::only({.rank = 32, .alpha = 32.0});
+  activation_table by_hand = activations::offload_inputs{}.table(32);
+  for (std::size_t i = 13; i < 31; ++i)
+    by_hand.layers[i][static_cast<std::size_t>(activation::attention)] = i < 17 ? residence::host : residence::device;
+  const double known = price_of(train::count_micro_batch<model>(config, batch, by_hand, true, trained));
+  constexpr std::int64_t gibibyte = std::int64_t{1} << 30;
+  const std::int64_t device_bytes = 613 * gibibyte / 10;
+  double last = std::numeric_limits<double>::infinity();
+  for (const std::int64_t host_bytes : {60 * gibibyte, 125 * gibibyte / 2, 110 * gibibyte}) {
+    const auto own = train::fit_activations<model>(config, batch, device_bytes, host_bytes, true, trained);
+    const train::need need = train::count_micro_batch<model>(config, batch, own.table, true, trained);
+    BOOST_TEST(need.activation_bytes <= device_bytes);
+    BOOST_TEST(need.parked_bytes <= host_bytes);
+    BOOST_TEST(need.parked_bytes > host_bytes - 3 * gibibyte);  // a tensor has 2.8
+    BOOST_TEST(price_of(need) < last);
+    last = price_of(need);
+  }
+  BOOST_TEST(last < known);
+}
+
+BOOST_AUTO_TEST_CASE(the_hosts_budget_is_half_of_what_is_free_or_what_is_asked_for) {
+  constexpr std::int64_t unknown = std::numeric_limits<std::int64_t>::max();
+  BOOST_TEST(activations::memory_budget{}.parking(100) == 50);
+  BOOST_TEST(activations::memory_budget{}.parking(unknown) == unknown / 2);
+  BOOST_TEST(activations::memory_budget{.host_bytes = 0}.parking(100) == 0);
+  BOOST_TEST(activations::memory_budget{.host_bytes = 80}.parking(100) == 80);
+  BOOST_TEST(activations::memory_budget{.host_bytes = 120}.parking(100) == 100);
+}
+
 BOOST_AUTO_TEST_CASE(a_budget_that_nothing_fits_is_an_error_with_both_numbers) {
   const model_config config = middle_config();
   const token_batch batch = small_batch({3000}, config.vocabulary);

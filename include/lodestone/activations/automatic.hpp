@@ -1,6 +1,7 @@
 // The activation table with the least repeated work that fits the memory: counted, not estimated.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -15,7 +16,12 @@ namespace lodestone::activations {
 /// Memory that a run may take.
 struct memory_budget {
   std::int64_t device_bytes = 0;  ///< weights, training state and activations; 0: what the backend has free, less 1 GiB
-  std::int64_t host_bytes = -1;   ///< for parked tensors; -1: half of what the machine has free
+  std::int64_t host_bytes = -1;   ///< for parked tensors, page-locked; -1: half of what the machine has free
+
+  /// What parked tensors may take where the host has `free_bytes`: half of them, or up to all where host_bytes says so.
+  [[nodiscard]] std::int64_t parking(std::int64_t free_bytes) const {
+    return host_bytes < 0 ? free_bytes / 2 : std::min(host_bytes, free_bytes);
+  }
 };
 
 /// Chosen by the program before its first step: the table with the least repeated work whose peak fits the budget, the
@@ -50,8 +56,9 @@ struct fitted {
 
 /// Finds the cheapest table with device_bytes and host_bytes within the limits, `count(table)` telling what one takes.
 /// Tensors are given up one by one, the cheapest to have again (a byte) first and the first layers before the last,
-/// whose tensors are wanted when memory is fullest anyway; what is left of the budget takes tensors back. The presets
-/// take part too. Throws config_error when nothing fits, with the bytes that the most frugal table needs.
+/// whose tensors are wanted when memory is fullest anyway; as many go to the host as it has room for, and what is left
+/// of the budgets takes tensors back. The presets take part too. Throws config_error when nothing fits, with the bytes
+/// that the most frugal table needs.
 [[nodiscard]] fitted choose(const model_config& config, const pass_size& size, std::int64_t device_bytes,
                             std::int64_t host_bytes,
                             const std::function<measured(const activation_table& table)>& count);

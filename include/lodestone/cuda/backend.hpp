@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -140,8 +141,11 @@ class cuda {
     on_cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     return std::max<std::int64_t>(0, static_cast<std::int64_t>(free) - (std::int64_t{1} << 30)) + memory_.capacity();
   }
-  /// Bytes that parked tensors may take: half of the host's free memory.
-  [[nodiscard]] std::int64_t available_parking() const { return available_main_memory() / 2 + parking_.capacity(); }
+  /// Bytes that parked tensors may take at most: what they have reserved, and what the host has free.
+  [[nodiscard]] std::int64_t available_parking() const {
+    const std::int64_t free = available_main_memory();  // the largest number where it is not known
+    return free + std::min(parking_.capacity(), std::numeric_limits<std::int64_t>::max() - free);
+  }
   /// Page-locked memory of parked tensors.
   [[nodiscard]] lodestone::arena<pinned_memory>& parking() { return parking_; }
 

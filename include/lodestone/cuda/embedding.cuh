@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(256)
   std::int32_t row = piece.begin;
   const std::int32_t end = piece.begin + piece.count;
   for (; end - row >= 4; row += 4) add_rows(std::integral_constant<int, 4>{}, row);
-  for (; row < end; ++row) add_rows(std::integral_constant<int, 1>{}, row);
+  if (end - row >= 2) add_rows(std::integral_constant<int, 2>{}, row), row += 2;
+  if (end - row >= 1) add_rows(std::integral_constant<int, 1>{}, row);
 #pragma unroll
   for (int p = 0; p < packs; ++p)
     if (is_within[p]) store(target + columns[p], sums[p]);
@@ -72,24 +73,29 @@ __global__ void __launch_bounds__(256)
   const token_piece join = joins[blockIdx.x];
   const std::int64_t width = dtable.size(1);
   const std::int64_t column = (std::int64_t{blockIdx.y} * 32 + threadIdx.x) * N;
+  float* const to = dtable.data() + join.token * dtable.stride() + column;
+  pack<float, N> total{};
+  if (threadIdx.y == 0 && column < width) total = load<N>(to);  // on its way while the sums are
   pack<float, N> sum{};
   if (column < width) {
     const int end = join.count * (static_cast<int>(threadIdx.y) + 1) / 8;
-#pragma unroll 4
-    for (int k = join.count * static_cast<int>(threadIdx.y) / 8; k < end; ++k) {
-      const auto values = load<N>(partials + (join.begin + k) * width + column);
+    for (int k = join.count * static_cast<int>(threadIdx.y) / 8; k < end; k += 4) {
+      pack<float, N> values[4];  // read at once; past the end the last one again, which is dropped
 #pragma unroll
-      for (int i = 0; i < N; ++i) sum[i] += values[i];
+      for (int i = 0; i < 4; ++i)
+        values[i] = load<N>(partials + (join.begin + min(k + i, end - 1)) * width + column);
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int c = 0; c < N; ++c) sum[c] = k + i < end ? sum[c] + values[i][c] : sum[c];
     }
   }
   eighths[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= width) return;
-  float* const to = dtable.data() + join.token * dtable.stride() + column;
   for (int w = 1; w < 8; ++w)
 #pragma unroll
     for (int i = 0; i < N; ++i) sum[i] += eighths[w][threadIdx.x][i];
-  auto total = load<N>(to);
 #pragma unroll
   for (int i = 0; i < N; ++i) total[i] += sum[i];
   store(to, total);

@@ -214,8 +214,7 @@ class program {
     auto& weights = model_.weights();
     std::int64_t device_bytes = budget_->device_bytes - weights.weight_bytes() - weights.training_bytes();
     if (budget_->device_bytes == 0) device_bytes = model_.backend().available_memory() / group_->size();
-    const std::int64_t parking = model_.backend().available_parking() / group_->size();
-    const std::int64_t host_bytes = budget_->host_bytes >= 0 ? std::min(parking, budget_->host_bytes) : parking;
+    const std::int64_t host_bytes = budget_->parking(model_.backend().available_parking() / group_->size());
     const token_batch batch = longest_stream(data, *candidates.front());
     for (std::int64_t limit = device_bytes;;) {
       table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, is_linear(*candidates.front()),
