@@ -252,9 +252,12 @@ int run_plan(const settings& s) {
   out += row("epochs", format_count(s.epochs));
   out += row("optimiser steps", format_count(static_cast<std::int64_t>(plans.front().steps.size()) * s.epochs));
   out += row("floating-point operations (without the head)", format_number(cost_of_run * epochs, 3));
-  if (s.position_window > 0 && s.position != "absolute")
+  if (s.position_window > 0 && s.position != "absolute") {
+    any_store prompts = examples;
+    prompts.keep_chosen();  // the other answers have the ids of their prompt
     out += "\n" + lodestone::position::to_text(lodestone::position::measure_coverage(
-                      examples, make_position(s), s.position_window, seed, {.epochs = s.epochs}));
+                      prompts, make_position(s), s.position_window, seed, {.epochs = s.epochs}));
+  }
   if (const std::int64_t reached = positions_reached(s, longest);
       config.max_positions > 0 && reached > config.max_positions && !s.rope_base && s.rope_scaling == "keep")
     note("warning: " +

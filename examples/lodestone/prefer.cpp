@@ -119,6 +119,9 @@ std::vector<variant> variants_of(const settings& s) {
     own.position = position;
     if (loss == "chosen") {  // what belongs to the preference loss alone
       own.loss = loss;
+      own.beta = s.loss == "logo"    ? s.beta.value_or(lodestone::loss::logo{}.beta)
+                 : s.loss == "simpo" ? s.beta.value_or(lodestone::loss::simpo{}.beta)
+                                     : std::optional<double>{};  // rewards of one scale in the curves
       own.gamma = own.gamma_beta_ratio = own.sft_weight = own.penalty_weight = std::nullopt;
       own.penalty = "sigmoid";
       own.label_smoothing = 0.0;
