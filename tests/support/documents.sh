@@ -32,12 +32,14 @@ for page in README.md docs/*.md; do
   done < <(sed '/^```/,/^```$/d' "$page" | grep -o '](\([^)]*\))' | sed 's/^](//; s/)$//')
 done
 
-# A test that the support matrix names exists: `room/case` in tests/room.
+# A test that the support matrix or the lists of features name exists: `room/case` in tests/room.
 tests=0
-while IFS=/ read -r room case; do
-  tests=$((tests + 1))
-  grep -q "\(CASE\|TEMPLATE\)($case[,)]" tests/"$room"/*.cpp || complain "docs/05_support_matrix.md names $room/$case, which is no test"
-done < <(grep -o '`[a-z]*/[a-z0-9_]*`' docs/05_support_matrix.md | tr -d '`' | sort -u)
+for page in docs/05_support_matrix.md docs/11_features.md; do
+  while IFS=/ read -r room case; do
+    tests=$((tests + 1))
+    grep -qs "\(CASE\|TEMPLATE\)($case[,)]" tests/"$room"/*.cpp || complain "$page names $room/$case, which is no test"
+  done < <(grep -o '`[a-z]*/[a-z0-9_]*`' $page | tr -d '`' | sort -u)
+done
 
-echo "$quotations quotations compared, $tests tests of the support matrix found"
+echo "$quotations quotations compared, $tests names of tests found"
 [ $failures -eq 0 ]
