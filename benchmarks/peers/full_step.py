@@ -7,15 +7,14 @@ bf16 as autograd makes them, whole-layer checkpointing, the loss in chunks of 4,
 document uses scaled_dot_product_attention; with --lengths documents share one row of tokens, attended by varlen_attn.
 """
 import argparse
-import statistics
-import time
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from steps import BACKENDS, peak_gib, register_varlen, timed
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--tokens", type=int, default=32768)
@@ -32,22 +31,8 @@ config = LlamaConfig(hidden_size=2048, intermediate_size=8192, num_hidden_layers
 lengths = [int(n) for n in args.lengths.split(",")] if args.lengths else [args.tokens]
 args.tokens = sum(lengths)
 bounds = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32, device="cuda")
-
-
-def varlen(module, query, key, value, attention_mask=None, scaling=None, **_):
-    from torch.nn.attention.varlen import varlen_attn
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, D]
-    repeat = q.shape[1] // k.shape[1]
-    k, v = (x.repeat_interleave(repeat, 1) for x in (k, v))
-    try:
-        out = varlen_attn(q, k, v, bounds, bounds, max(lengths), max(lengths), is_causal=True)
-    except TypeError:
-        out = varlen_attn(q, k, v, bounds, bounds, max(lengths), max(lengths), window_size=(-1, 0))
-    return out[None], None
-
-
 if args.lengths:
-    ALL_ATTENTION_FUNCTIONS.register("varlen", varlen)
+    register_varlen({"bounds": bounds, "longest": max(lengths)})
 with torch.device("cuda"):
     model = LlamaForCausalLM._from_config(config, attn_implementation="varlen" if args.lengths else "sdpa",
                                           dtype=torch.bfloat16)
@@ -73,7 +58,7 @@ def chunk_loss(hidden, target):
 
 
 def step():
-    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION if args.backend == "cudnn" else SDPBackend.FLASH_ATTENTION):
+    with sdpa_kernel(BACKENDS[args.backend]):
         hidden = model.model(input_ids=ids, position_ids=positions).last_hidden_state[0]
         loss = sum(checkpoint(chunk_loss, hidden[i:i + 4096], labels[i:i + 4096], use_reentrant=False)
                    for i in range(0, args.tokens, 4096)) / targets
@@ -88,15 +73,7 @@ def step():
     return loss.item()
 
 
-times = []
-for i in range(args.steps + 2):
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    loss = step()
-    torch.cuda.synchronize()
-    if i >= 2:
-        times.append(time.perf_counter() - begin)
-median = statistics.median(times)
+median, loss = timed(step, args.steps, 2)
 print(f"{torch.cuda.get_device_name()}, transformers, {args.tokens} tokens in {len(lengths)} documents, "
       f"{'varlen_attn' if args.lengths else args.backend}: loss {loss:.4f}, step {1e3 * median:.1f} ms, "
-      f"{args.tokens / median:.0f} tokens/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+      f"{args.tokens / median:.0f} tokens/s, peak {peak_gib():.1f} GiB")
