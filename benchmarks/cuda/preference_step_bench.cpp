@@ -9,8 +9,8 @@
 // passes. rows: the same rows side by side in one stream and one pass, as other trainers hold them. `both` takes the
 // first two in turns, `all` the three, and prints ratios of their median steps beside ratios of their operations. The
 // layouts' losses on the same weights are printed before the first step. Position ids are LOGO's over --spread times
-// the real length. --host-gib bounds what `automatic` parks on the host, --kept-attention leaves the attention of the
-// last layers on the device whatever the table says. --memory prints the peaks of one rejected answer, of as many as
+// the real length. --host-gib bounds what `automatic` parks on the host, --kept-attention leaves the attention of
+// layers before the last on the device whatever the table says. --memory prints the peaks of one rejected answer, of as many as
 // asked, and of plain text as long instead. The peer is benchmarks/peers/preference_step.py.
 #include <algorithm>
 #include <cstdint>
@@ -250,8 +250,7 @@ void measure_memory(const settings& asked, store_type& weights) {
   if (asked.kept.budget())
     table = train::fit_activations<model_type>(
                 config, stream(asked.answers(), false), backend.available_memory(),
-                asked.kept.host_bytes >= 0 ? asked.kept.host_bytes : backend.available_parking(), false,
-                weights.trained()).table;
+                asked.kept.budget()->parking(backend.available_parking()), false, weights.trained()).table;
   const auto peak = [&](std::int64_t answers, bool is_plain) {
     const token_batch batch = stream(answers, is_plain);
     const train::need need = train::count_micro_batch<model_type>(config, batch, table, false, weights.trained());
