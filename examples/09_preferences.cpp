@@ -1,4 +1,4 @@
-// Preferences: LOGO over groups of answers that share their prompt, with position ids spread over eight times its length.
+// Preferences: LOGO over groups of answers that share their prompt, with position ids spread over a longer window.
 #include <array>
 #include <cstdint>
 #include <cstdio>

@@ -10,8 +10,8 @@
 // first two in turns, `all` the three, and prints ratios of their median steps beside ratios of their operations. The
 // layouts' losses on the same weights are printed before the first step. Position ids are LOGO's over --spread times
 // the real length. --host-gib bounds what `automatic` parks on the host, --kept-attention leaves the attention of
-// layers before the last on the device whatever the table says. --memory prints the peaks of one rejected answer, of as many as
-// asked, and of plain text as long instead. The peer is benchmarks/peers/preference_step.py.
+// layers before the last on the device whatever the table says. --memory prints the peaks of one rejected answer, of
+// as many as asked, and of plain text as long instead. The peer is benchmarks/peers/preference_step.py.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

@@ -425,8 +425,8 @@ void table::fill() {
   sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
   text("output", prepare | runs | merge, s_.output,
-       "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the store; "
-       "merge: the new model folder");
+       "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the "
+       "store; merge: the new model folder");
   text("resume", runs, s_.resume,
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");

@@ -128,7 +128,8 @@ lodestone::run_finished run_training(const settings& s) {
     lodestone::data_summary summary;
     examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data", &summary, wanted);
     warnings = summary.warnings();
-    if (!s.held_out.empty()) held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out", nullptr, wanted);
+    if (!s.held_out.empty())
+      held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out", nullptr, wanted);
   }
   if (wanted == answers::all) {
     require_groups(examples, "data", s);
@@ -156,7 +157,8 @@ lodestone::run_finished run_training(const settings& s) {
   lodestone::run_finished done;
   try {
     lodestone::dist::threads::run(static_cast<int>(s.ranks), [&](lodestone::dist::threads::communicator& group) {
-      const training_job job{s, config, examples, held_out, folder, checkpoint, recorders, signals, pool, export_type(s)};
+      const training_job job{s,          config,    examples, held_out, folder,
+                             checkpoint, recorders, signals,  pool,     export_type(s)};
       const lodestone::run_finished own = s.backend == "cuda" ? train_on_device(job, group) : train_on_host(job, group);
       if (group.rank() == 0) done = own;
     });

@@ -240,7 +240,8 @@ BOOST_AUTO_TEST_CASE(packing_and_sorting_shorten_the_predicted_epoch) {
 
 BOOST_AUTO_TEST_CASE(an_empty_plan_has_a_report) {
   const std::array ranks{2};
-  const batching::plan_report report = batching::make_report("none", epoch_plan{}, std::span<const std::int64_t>{}, {}, ranks);
+  const batching::plan_report report =
+      batching::make_report("none", epoch_plan{}, std::span<const std::int64_t>{}, {}, ranks);
   BOOST_TEST(report.fill == 0.0);
   BOOST_TEST(!batching::to_text(report).empty());
 }

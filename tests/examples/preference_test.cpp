@@ -70,7 +70,8 @@ BOOST_AUTO_TEST_CASE(preferences_are_trained_and_scored) {
   const temporary_folder folder;
   write_preferences(folder / "train.jsonl", 24);
   write_preferences(folder / "held.jsonl", 7);
-  const result trained = run(folder.path(), prefer_arguments("out", {"--held-out", "held.jsonl", "--export-dtype", "f32"}));
+  const result trained =
+      run(folder.path(), prefer_arguments("out", {"--held-out", "held.jsonl", "--export-dtype", "f32"}));
   BOOST_TEST_REQUIRE(trained.status == 0, trained.err);
   BOOST_TEST(has(trained.err, "accuracy"), trained.err);
   const auto steps = events(folder / "out" / "metrics.jsonl", "step");

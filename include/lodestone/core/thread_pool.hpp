@@ -36,17 +36,29 @@ class thread_pool {
   void run(std::int64_t tiles, const Work& work) {
     if (tiles <= 0) return;
     if (tiles == 1 || workers_.empty() || inside_) {
-      for (std::int64_t tile = 0; tile < tiles; ++tile) work(tile);
+      for (std::int64_t tile = 0; tile < tiles; ++tile) call<Work>(&work, tile);
       return;
     }
     job mine;
     mine.tiles = tiles;
-    mine.call = [](const void* context, std::int64_t tile) { (*static_cast<const Work*>(context))(tile); };
+    mine.call = &call<Work>;
     mine.context = &work;
     share(mine);
   }
 
  private:
+  /// The one copy of the code of a tile. The compiler contracts products and sums as suits the place that it inlines
+  /// them into, so a second copy, of the path without workers or of another caller, may round differently.
+  template <class Work>
+#if defined(__GNUC__) && !defined(__clang__)
+  [[gnu::noipa]]
+#else
+  [[gnu::noinline]]
+#endif
+  static void call(const void* context, std::int64_t tile) {
+    (*static_cast<const Work*>(context))(tile);
+  }
+
   struct job {
     std::int64_t tiles = 0;
     std::atomic<std::int64_t> next{0};

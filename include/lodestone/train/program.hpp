@@ -226,8 +226,8 @@ class program {
     }
   }
 
-  /// Chooses automatic activations and sets aside the memory that the micro-batches of `plan` need. rehearse() does this
-  /// too. Throws config_error when nothing fits, and what reserving memory throws.
+  /// Chooses automatic activations and sets aside the memory that the micro-batches of `plan` need. rehearse() does
+  /// this too. Throws config_error when nothing fits, and what reserving memory throws.
   template <example_store Data>
   train::need reserve(const Data& data, const epoch_plan& plan) {
     fit_activations(data, plan);
@@ -261,9 +261,9 @@ class program {
     return need;
   }
 
-  /// Losses on `data`, with `bucket` tokens a position bucket (0: none): each example in a stream of its own or, batching,
-  /// loss and data are for preferences, each group as in training. The work is divided among the ranks; every rank
-  /// returns the same numbers.
+  /// Losses on `data`, with `bucket` tokens a position bucket (0: none): each example in a stream of its own or, where
+  /// batching, loss and data are for preferences, each group as in training. The work is divided among the ranks; every
+  /// rank returns the same numbers.
   template <example_store Data>
   [[nodiscard]] evaluation evaluate(const Data& data, std::int64_t bucket = 0, std::uint64_t seed = 0) {
     if constexpr (plans_shapes<Batching> && compares_answers<Loss>) {
