@@ -49,6 +49,10 @@ settings comparable(settings s, const std::string& strategy, std::span<const std
     s.sequences_per_step = at_least_one(static_cast<double>(s.packs_per_step) * sequences_per_pack);
     s.packs_per_step = 0;
   }
+  if (strategy == "separate" && s.packs_per_step > 0) {
+    s.groups_per_step = 64;
+    s.packs_per_step = 0;
+  }
   if (strategy == "original" && s.packs_per_step == 0) {
     s.packs_per_step = s.sequences_per_step > 0
                            ? at_least_one(static_cast<double>(s.sequences_per_step) / sequences_per_pack)
@@ -58,17 +62,22 @@ settings comparable(settings s, const std::string& strategy, std::span<const std
   return s;
 }
 
-const lodestone::micro_batch& largest(const lodestone::epoch_plan& plan, std::span<const std::int64_t> lengths) {
-  const lodestone::micro_batch* most = nullptr;
-  std::int64_t tokens = -1;
+/// The micro-batch whose stream is the longest; of answers that are computed one by one, the longest alone.
+lodestone::micro_batch largest(const lodestone::epoch_plan& plan, std::span<const lodestone::example_shape> shapes) {
+  lodestone::micro_batch most;
+  std::int64_t tokens = 0;
+  const auto compare = [&](const lodestone::micro_batch& batch) {
+    if (const std::int64_t own = lodestone::stream_tokens(batch, shapes); own > tokens) tokens = own, most = batch;
+  };
   for (const lodestone::step_plan& step : plan.steps)
     for (const lodestone::micro_batch& batch : step.micro_batches) {
-      std::int64_t own = 0;
-      for (const std::int64_t example : batch.examples) own += lengths[static_cast<std::size_t>(example)];
-      if (own > tokens) tokens = own, most = &batch;
+      if (batch.arranged == lodestone::arrangement::one_by_one)
+        for (const std::int64_t example : batch.examples) compare({{example}});
+      else
+        compare(batch);
     }
-  if (most == nullptr) throw lodestone::data_error("the plan has no batch", "plan", "give data with examples");
-  return *most;
+  if (tokens == 0) throw lodestone::data_error("the plan has no batch", "plan", "give data with examples");
+  return most;
 }
 
 /// A way to keep activations and what the largest micro-batch takes with it.
@@ -88,12 +97,14 @@ std::vector<kept_activations> compare_activations(const lodestone::model_config&
   const lodestone::token_batch batch =
       lodestone::batching::assemble(examples, largest, lodestone::position::contiguous{}, 0, 0, 0);
   const lodestone::trained_parts trained = make_trained(s, config);
+  // Preference losses see all log-probabilities before they know their coefficients.
+  const bool is_linear = largest.arranged != lodestone::arrangement::shared_prompt;
   const train::need everything = train::count_micro_batch<model>(
-      config, batch, lodestone::activations::keep_all{}.table(config.layers), true, trained);
+      config, batch, lodestone::activations::keep_all{}.table(config.layers), is_linear, trained);
   const double forward = train::count_forward<model>(config, batch, trained).flops();
   std::vector<kept_activations> result;
   const auto add = [&](const std::string& name, const lodestone::activation_table& table) {
-    const train::need need = train::count_micro_batch<model>(config, batch, table, true, trained);
+    const train::need need = train::count_micro_batch<model>(config, batch, table, is_linear, trained);
     result.push_back({name, need, (need.done.flops() - everything.done.flops()) / std::max(forward, 1.0), {}});
   };
   for (const char* name : {"keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload"})
@@ -105,7 +116,7 @@ std::vector<kept_activations> compare_activations(const lodestone::model_config&
     if (budget == 0)
       throw lodestone::config_error("this machine has no such device", "activations", "give memory_budget");
     add(name, train::fit_activations<model>(config, batch, budget - everything.weight_bytes - everything.training_bytes,
-                                            Arithmetic::free_parking(), true, trained).table);
+                                            Arithmetic::free_parking(), is_linear, trained).table);
   } catch (const lodestone::config_error& refused) {
     if (s.activations == "automatic") throw;
     result.push_back({budget == 0 ? "automatic" : name, {}, 0.0, budget == 0 ? "give memory_budget" : "does not fit"});
@@ -169,17 +180,18 @@ int run_prepare(const settings& s) {
 
 int run_plan(const settings& s) {
   namespace batching = lodestone::batching;
-  const lodestone::model_config config =
-      lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
+  const lodestone::model_config config = read_config(s);
   const text_parts text(s, s.end_of_text);
   lodestone::thread_pool pool(thread_count(s));
   lodestone::data_summary summary;
-  const any_store examples = load_examples(s.data, s, text, config.vocabulary, pool, "data", &summary);
+  const answers wanted = is_for_groups(s.batching) ? answers::all : answers::chosen;
+  const any_store examples = load_examples(s.data, s, text, config.vocabulary, pool, "data", &summary, wanted);
   for (const std::string& warning : summary.warnings()) note("warning: " + warning);
-  std::vector<std::int64_t> lengths(static_cast<std::size_t>(examples.size()));
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i < lengths.size(); ++i)
-    longest = std::max(longest, lengths[i] = examples.length(static_cast<std::int64_t>(i)));
+  if (wanted == answers::all) require_groups(examples, "data", s);
+  const std::vector<lodestone::example_shape> shapes = batching::shapes(examples);
+  std::vector<std::int64_t> lengths;
+  for (const lodestone::example_shape& shape : shapes) lengths.push_back(shape.length);
+  const std::int64_t longest = lengths.empty() ? 0 : *std::ranges::max_element(lengths);
   check_positions(s, examples);
 
   const bool recomputes = s.activations != "keep-all";
@@ -187,14 +199,15 @@ int run_plan(const settings& s) {
   const std::vector<int> ranks(s.plan_ranks.begin(), s.plan_ranks.end());
   const auto seed = static_cast<std::uint64_t>(s.seed);
   std::vector<std::string> names{s.batching};
-  for (const std::string& name : s.compare)
+  for (const std::string& name :
+       wanted == answers::all ? std::vector<std::string>{"shared-prefix", "separate"} : s.compare)
     if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   std::vector<batching::plan_report> reports;
   std::vector<lodestone::epoch_plan> plans;
   for (const std::string& name : names) {
     const settings own = comparable(s, name, lengths);
-    plans.push_back(make_batching(own, name).plan(lengths, seed, 0));
-    reports.push_back(batching::make_report(name, plans.back(), lengths, cost, ranks, capacity(own, name)));
+    plans.push_back(make_batching(own, name).plan(shapes, seed, 0));
+    reports.push_back(batching::make_report(name, plans.back(), shapes, cost, ranks, capacity(own, name)));
   }
 
   std::string out;
@@ -208,9 +221,8 @@ int run_plan(const settings& s) {
     for (const int count : ranks)
       if (count == *std::ranges::max_element(ranks)) out += batching::compare_text(reports, count) + "\n";
 
-  const lodestone::micro_batch& batch = largest(plans.front(), lengths);
-  std::int64_t batch_tokens = 0;
-  for (const std::int64_t example : batch.examples) batch_tokens += lengths[static_cast<std::size_t>(example)];
+  const lodestone::micro_batch batch = largest(plans.front(), shapes);
+  const std::int64_t batch_tokens = lodestone::stream_tokens(batch, shapes);
   const std::vector<kept_activations> choices = with_arithmetic(
       s, [&](auto arithmetic) { return compare_activations<decltype(arithmetic)>(config, examples, batch, s); });
   const lodestone::train::need& need = choices.front().need;

@@ -87,6 +87,10 @@ lodestone::prepare_options make_prepare_options(const settings& s) {
   example.length.max_tokens = s.max_tokens;
   example.length.action = lodestone::parse_over_long(s.over_long);
   example.length.keep_answers = s.keep_answers;
+  example.record.plain = s.plain_prompt == "chat" ? lodestone::plain_prompt::chat : lodestone::plain_prompt::text;
+  example.preference.score_header = s.score_header;
+  example.preference.context_form = s.context_form;
+  example.preference.chunk_separator = s.chunk_separator;
   example.no_targets = detail::pick<lodestone::no_target_policy>(s.no_targets,
                                                                  {{"error", lodestone::no_target_policy::error},
                                                                   {"drop", lodestone::no_target_policy::drop},
@@ -117,7 +121,7 @@ bool is_token_store(const fs::path& name) {
 
 any_store load_examples(const std::vector<data_source>& sources, const settings& s, const text_parts& text,
                         std::int64_t model_vocabulary, lodestone::thread_pool& pool, std::string_view what,
-                        lodestone::data_summary* summary) {
+                        lodestone::data_summary* summary, answers wanted) {
   const lodestone::prepare_options options = make_prepare_options(s);
   lodestone::data_summary counts;
   any_store examples;
@@ -133,10 +137,10 @@ any_store load_examples(const std::vector<data_source>& sources, const settings&
   if (!has_stores) {
     examples.add(encode(all));  // counts and weights choose among records
   } else {
-    // Counts and weights choose among examples, which is the same where every record gives one.
+    // Counts and weights choose among examples and groups, which is the same where every record gives one.
     std::vector<lodestone::mixture_part> parts;
+    std::vector<std::int64_t> ends;
     for (lodestone::data_source source : all) {
-      const std::int64_t before = examples.size();
       const auto [count, weight] = std::pair(source.count, source.weight);
       if (is_token_store(source.path)) {
         auto store = std::make_shared<const lodestone::token_store>(source.path);
@@ -148,11 +152,23 @@ any_store load_examples(const std::vector<data_source>& sources, const settings&
         source.weight.reset();
         examples.add(encode({&source, 1}));
       }
-      parts.push_back({examples.size() - before, count, weight});
+      parts.push_back({0, count, weight});
+      ends.push_back(examples.size());
     }
-    if (std::ranges::any_of(parts, [](const auto& part) { return part.count || part.weight; }))
-      examples.select(lodestone::mixture_indices(parts, options.seed));
+    if (std::ranges::any_of(parts, [](const auto& part) { return part.count || part.weight; })) {
+      const std::vector<std::int64_t> units = lodestone::unit_begins(examples);
+      std::int64_t before = 0;
+      for (std::size_t p = 0; p < parts.size(); ++p) {
+        const std::int64_t end = std::ranges::lower_bound(units, ends[p]) - units.begin();
+        parts[p].size = end - before;
+        before = end;
+      }
+      examples.select(lodestone::examples_of(units, lodestone::mixture_indices(parts, options.seed)));
+    }
   }
+  if (wanted == answers::chosen)
+    if (const std::int64_t rejected = examples.keep_chosen(); rejected > 0)
+      note(std::string(what) + ": " + lodestone::format_count(rejected) + " rejected answers are left out");
   if (examples.size() == 0)
     throw lodestone::data_error("no example is left", sources.front().path, "see the counts: \n" + counts.to_text());
   if (text.tokenizer().vocabulary_size() > model_vocabulary)

@@ -43,6 +43,8 @@ int run(int argc, char** argv) {
     case command::prepare: return run_prepare(s);
     case command::plan: return run_plan(s);
     case command::sft: return run_sft(s);
+    case command::prefer: return run_prefer(s);
+    case command::ablate: return run_ablate(s);
     case command::merge: return run_merge(s);
     case command::score: return run_score(s);
     case command::generate: return run_generate(s);

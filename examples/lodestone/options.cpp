@@ -24,12 +24,13 @@ using lodestone::config_error;
 
 constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
 constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
-                   sft = bit(command::sft), merge = bit(command::merge), score = bit(command::score),
-                   generate = bit(command::generate),
+                   sft = bit(command::sft), prefer = bit(command::prefer) | bit(command::ablate),
+                   merge = bit(command::merge), score = bit(command::score), generate = bit(command::generate),
                    inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
-constexpr unsigned data_makers = prepare | plan | sft;
-constexpr unsigned trainers = plan | sft;
-constexpr unsigned model_runners = sft | score | generate;
+constexpr unsigned runs = sft | prefer;  // what trains
+constexpr unsigned data_makers = prepare | plan | runs;
+constexpr unsigned trainers = plan | runs;
+constexpr unsigned model_runners = runs | score | generate;
 
 struct command_text {
   command what;
@@ -41,8 +42,11 @@ constexpr command_text commands[] = {
     {command::prepare, "prepare", "Tokenise data once into a memory-mapped store"},
     {command::plan, "plan", "Dry run: lengths, packs, memory and predicted step times; nothing is trained"},
     {command::sft, "sft", "Supervised fine-tuning"},
+    {command::prefer, "prefer", "Preference optimisation: LOGO, SimPO, CPO, ORPO, DPO"},
+    {command::ablate, "ablate",
+     "Four runs side by side: supervised or preference loss, with normal or synthetic positions"},
     {command::merge, "merge", "Write a model folder with the weights of an adapter folder merged in"},
-    {command::score, "score", "Negative log-likelihood of each example, one JSON line each"},
+    {command::score, "score", "Negative log-likelihood of each example, or reward of each answer, one JSON line each"},
     {command::generate, "generate", "Continue a prompt"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
@@ -420,9 +424,10 @@ void table::fill() {
        "Hugging Face model folder (tokenize: or tokenizer file)");
   sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
-  text("output", prepare | sft | merge, s_.output,
-       "sft: folder of the run and of the trained model; prepare: file of the store; merge: the new model folder");
-  text("resume", sft, s_.resume,
+  text("output", prepare | runs | merge, s_.output,
+       "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the store; "
+       "merge: the new model folder");
+  text("resume", runs, s_.resume,
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
 
@@ -462,21 +467,45 @@ void table::fill() {
   choice("no_targets", data_makers, s_.no_targets, {"error", "drop", "keep"}, "examples without anything to train on");
   choice("faults", data_makers, s_.faults, {"error", "skip"}, "records that cannot be read");
   truth("original_end_labels", data_makers, s_.original_end_labels, "end-token labels as in LongAlign's own code");
+  choice("plain_prompt", data_makers, s_.plain_prompt, {"text", "chat"},
+         "preferences: a prompt that is text stays plain text, or becomes a user message");
+  text("context_form", data_makers, s_.context_form, "preferences: the user message of a {context} and a {question}");
+  text("chunk_separator", data_makers, s_.chunk_separator, "preferences: text between the chunks of a context");
+  truth("score_header", data_makers, s_.score_header,
+        "preferences: the header that the chat format writes in front of an answer is scored with it");
 
-  choice("batching", trainers, s_.batching, {"naive", "sorted", "packed", "original"}, "which examples share a stream");
+  choice("batching", trainers, s_.batching, {"naive", "sorted", "packed", "original", "shared-prefix", "separate"},
+         "which examples share a stream; preferences: the prompt once with all its answers, or answer by answer");
   choice("packing", trainers, s_.packing, {"next-fit", "first-fit-decreasing", "best-fit-decreasing"},
          "how packs are filled");
-  whole("tokens", data_makers, s_.tokens, 0, "tokens of a pack");
+  whole("tokens", data_makers, s_.tokens, 0, "tokens of a pack or shared stream");
   whole("packing_window", trainers, s_.packing_window, 0, "examples that are packed together; 0: all");
   whole("packs_per_step", trainers, s_.packs_per_step, 0, "content of an optimiser step, in packs");
   whole("sequences_per_step", trainers, s_.sequences_per_step, 0, "or in sequences");
-  whole("tokens_per_step", trainers, s_.tokens_per_step, 0, "or in tokens (default: 8 packs, or 8 sequences)");
+  whole("groups_per_step", plan | prefer, s_.groups_per_step, 0, "or in preference groups");
+  whole("tokens_per_step", trainers, s_.tokens_per_step, 0,
+        "or in tokens (default: 8 packs, 8 sequences or 64 preference groups)");
   whole("group", trainers, s_.group, 1, "sorted batching: neighbours in length that stay together");
   whole("group_tokens", trainers, s_.group_tokens, 0,
         "sorted batching: neighbours share streams of up to so many tokens; 0: one sequence each");
   choice("normaliser", sft, s_.normaliser, {"sequence", "token", "pack", "constant", "user"},
          "the loss is a mean over sequences (LongAlign's loss weighting), tokens or packs, or divided by divisor");
   number("divisor", sft, s_.divisor, "of the normalisers constant and user");
+  choice("loss", prefer | score, s_.loss, {"logo", "simpo", "cpo", "orpo", "dpo", "chosen"},
+         "of preference groups; chosen: supervised fine-tuning on the chosen answers");
+  number("beta", prefer | score, s_.beta,
+         "scale of the rewards (default: logo 10, simpo 2, cpo and dpo 0.1; orpo has none)");
+  number("gamma", prefer, s_.gamma, "logo and simpo: margin that the chosen answer must win by");
+  number("gamma_beta_ratio", prefer, s_.gamma_beta_ratio,
+         "or as gamma / beta (default: logo 0.3, simpo 0.25)");
+  number("sft_weight", prefer, s_.sft_weight,
+         "weight of the supervised term (default: logo 0.1, cpo and orpo 1, dpo 0; simpo has none)");
+  choice("sft_term", prefer, s_.sft_term, {"token-mean", "token-sum"}, "what the supervised term is");
+  number("penalty_weight", prefer, s_.penalty_weight, "orpo: weight of the odds ratio (default 0.1)");
+  choice("penalty", prefer, s_.penalty, {"sigmoid", "hinge"}, "how the margin is punished");
+  number("label_smoothing", prefer, s_.label_smoothing, "probability that a pair is labelled wrongly (sigmoid)");
+  choice("length_normalised", prefer | score, s_.length_normalised, {"auto", "yes", "no"},
+         "rewards are means over an answer's tokens, not sums (auto: yes for logo, simpo and orpo)");
   choice("position", trainers, s_.position,
          {"contiguous", "absolute", "logo-continuous", "logo-sparse", "logo-mix", "pose", "randpos",
           "original-notebook", "original-sparse", "original-continue"},
@@ -511,27 +540,27 @@ void table::fill() {
   text("adapter", plan | model_runners | merge, s_.adapter,
        "PEFT adapter folder (or run folder with one): applied to the model; sft: trained further");
 
-  number("learning_rate", sft, s_.learning_rate, "peak learning rate");
-  choice("schedule", sft, s_.schedule, {"constant", "linear", "cosine"}, "of the learning rate after the warm-up");
-  number("warmup_ratio", sft, s_.warmup_ratio, "share of the steps that warm up");
-  whole("warmup_steps", sft, s_.warmup_steps, 0, "wins over the ratio when positive");
-  number("learning_rate_floor", sft, s_.learning_rate_floor, "what the schedule ends at, as a share of the peak");
-  number("beta1", sft, s_.beta1, "AdamW: memory of the mean gradient");
-  number("beta2", sft, s_.beta2, "AdamW: memory of the squared gradient");
-  number("epsilon", sft, s_.epsilon, "AdamW: added to the root");
-  number("weight_decay", sft, s_.weight_decay, "decoupled weight decay");
-  choice("decay", sft, s_.decay, {"matrices", "matrices-but-embeddings", "everything"}, "what decays");
-  number("clip", sft, s_.clip, "largest global gradient norm; 0: no clipping");
+  number("learning_rate", runs, s_.learning_rate, "peak learning rate");
+  choice("schedule", runs, s_.schedule, {"constant", "linear", "cosine"}, "of the learning rate after the warm-up");
+  number("warmup_ratio", runs, s_.warmup_ratio, "share of the steps that warm up");
+  whole("warmup_steps", runs, s_.warmup_steps, 0, "wins over the ratio when positive");
+  number("learning_rate_floor", runs, s_.learning_rate_floor, "what the schedule ends at, as a share of the peak");
+  number("beta1", runs, s_.beta1, "AdamW: memory of the mean gradient");
+  number("beta2", runs, s_.beta2, "AdamW: memory of the squared gradient");
+  number("epsilon", runs, s_.epsilon, "AdamW: added to the root");
+  number("weight_decay", runs, s_.weight_decay, "decoupled weight decay");
+  choice("decay", runs, s_.decay, {"matrices", "matrices-but-embeddings", "everything"}, "what decays");
+  number("clip", runs, s_.clip, "largest global gradient norm; 0: no clipping");
 
-  whole("epochs", sft, s_.epochs, 1, "passes over the data");
-  whole("max_steps", sft, s_.max_steps, 0, "stop after so many steps; 0: after the epochs");
+  whole("epochs", runs, s_.epochs, 1, "passes over the data");
+  whole("max_steps", runs, s_.max_steps, 0, "stop after so many steps; 0: after the epochs");
   whole("seed", data_makers | generate, s_.seed, 0, "of every random choice");
-  whole("save_every", sft, s_.save_every, 0, "steps between checkpoints; 0: only at the end and on a signal");
-  whole("keep_last", sft, s_.keep_last, 0, "newest checkpoints that are kept; 0: all");
-  truth("keep_best", sft, s_.keep_best, "keep the checkpoint with the lowest held-out loss too");
-  whole("evaluate_every", sft, s_.evaluate_every, 0, "steps between evaluations of held_out; 0: before and after");
-  whole("position_bucket", sft, s_.position_bucket, 0, "tokens a bucket of the held-out loss by position; 0: none");
-  truth("rehearse", sft, s_.rehearse, "run the largest micro-batch once before the first step");
+  whole("save_every", runs, s_.save_every, 0, "steps between checkpoints; 0: only at the end and on a signal");
+  whole("keep_last", runs, s_.keep_last, 0, "newest checkpoints that are kept; 0: all");
+  truth("keep_best", runs, s_.keep_best, "keep the checkpoint with the lowest held-out loss too");
+  whole("evaluate_every", runs, s_.evaluate_every, 0, "steps between evaluations of held_out; 0: before and after");
+  whole("position_bucket", runs, s_.position_bucket, 0, "tokens a bucket of the held-out loss by position; 0: none");
+  truth("rehearse", runs, s_.rehearse, "run the largest micro-batch once before the first step");
   choice("activations", trainers, s_.activations,
          {"automatic", "keep-all", "keep-attention", "checkpoint", "offload-inputs", "offload"},
          "what is kept between forward and backward; automatic: as much as fits, see plan");
@@ -540,17 +569,17 @@ void table::fill() {
   choice("backend", plan | model_runners | demo, s_.backend, {"host", "cuda"}, "where the model is computed");
   choice("dtype", plan | model_runners | demo, s_.dtype, {"auto", "bf16", "f32", "f64"},
          "arithmetic; auto: f32 on the host, bf16 with f32 master weights on a GPU");
-  choice("export_model", sft, s_.export_model, {"last", "best"},
+  choice("export_model", runs, s_.export_model, {"last", "best"},
          "which weights become the model: those of the last step, or of the lowest held-out loss");
-  choice("export_dtype", sft | merge, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
+  choice("export_dtype", runs | merge, s_.export_dtype, {"same", "f32", "bf16", "f16", "f64"},
          "of the written model; same: as the model folder, and f32 for adapters");
   whole("threads", tokenize | data_makers | model_runners | merge | demo, s_.threads, 0,
         "0: as many as the machine has");
-  whole("ranks", sft, s_.ranks, 1, "ranks of this process, which share the threads");
-  truth("progress", sft, s_.progress, "progress on standard error");
-  truth("metrics", sft, s_.metrics, "metrics.jsonl");
-  truth("tensorboard", sft, s_.tensorboard, "TensorBoard event files");
-  truth("report", sft, s_.report, "report.html");
+  whole("ranks", runs, s_.ranks, 1, "ranks of this process, which share the threads");
+  truth("progress", runs, s_.progress, "progress on standard error");
+  truth("metrics", runs, s_.metrics, "metrics.jsonl");
+  truth("tensorboard", runs, s_.tensorboard, "TensorBoard event files");
+  truth("report", runs, s_.report, "report.html");
 
   truth("overwrite", prepare | merge, s_.overwrite, "replace an output that exists");
   whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
@@ -571,7 +600,8 @@ void table::fill() {
 
 // --- The file --------------------------------------------------------------------------------------------------------
 
-void read_file(table& options, const std::filesystem::path& name, std::vector<std::string>& given) {
+void read_file(table& options, const std::filesystem::path& name, const std::string& command,
+               std::vector<std::string>& given) {
   toml::table file;
   try {
     const std::string text = lodestone::read_text(name);
@@ -598,7 +628,7 @@ void read_file(table& options, const std::filesystem::path& name, std::vector<st
     if (found == nullptr) {
       const std::string near = nearest(key, options.keys());
       throw config_error("unknown key" + (near.empty() ? "" : ", did you mean \"" + near + "\"?"), where,
-                         near.empty() ? "lodestone sft --help lists the keys (as flags)" : "");
+                         near.empty() ? "lodestone " + command + " --help lists the keys (as flags)" : "");
     }
     found->from_node(*value, where);
     given.push_back(key);
@@ -655,6 +685,7 @@ request read_request(int argc, const char* const* argv) {
   std::string config;
   for (const command_text& c : commands) {
     command_names.emplace_back(c.name);
+    result.values = default_settings(c.what);  // for the presets in --help
     CLI::App* sub = app.add_subcommand(c.name, c.help);
     sub->allow_extras();
     sub->fallthrough(false);
@@ -702,6 +733,7 @@ request read_request(int argc, const char* const* argv) {
   }
   result.what = chosen->second;
   const std::string name = chosen->first->get_name();
+  result.values = default_settings(result.what);
   if (const std::vector<std::string> rest = app.remaining(true); !rest.empty()) {
     std::vector<std::string> flags{"--config", "--help"};
     for (const option& o : options.options())
@@ -717,7 +749,7 @@ request read_request(int argc, const char* const* argv) {
   }
   if (!config.empty()) {
     result.config = config;
-    read_file(options, config, result.given);
+    read_file(options, config, name, result.given);
   }
   for (const auto& one : raw) {
     if (one->flag != nullptr && one->flag->count() > 0 && !one->what->is_list) one->texts.assign(1, one->text);
@@ -737,10 +769,27 @@ request read_request(int argc, const char* const* argv) {
   return result;
 }
 
+settings default_settings(command what) {
+  settings s;
+  for (const command_text& c : commands)
+    if (c.what == what) s.command = c.name;
+  if (what == command::prefer || what == command::ablate) {
+    s.batching = "shared-prefix";
+    s.learning_rate = 5e-7;  // of LOGO's released scripts
+    s.epochs = 1;
+  }
+  if (what == command::ablate) s.position = "logo-mix";
+  return s;
+}
+
 void resolve(settings& s) {
-  const bool packs = s.batching == "packed" || s.batching == "original";
-  if (s.packs_per_step == 0 && s.sequences_per_step == 0 && s.tokens_per_step == 0)
-    (packs ? s.packs_per_step : s.sequences_per_step) = 8;
+  const bool packs = s.batching == "packed" || s.batching == "original" || s.batching == "shared-prefix";
+  if (s.packs_per_step == 0 && s.sequences_per_step == 0 && s.tokens_per_step == 0 && s.groups_per_step == 0) {
+    if (is_for_groups(s.batching))
+      s.groups_per_step = 64;
+    else
+      (packs ? s.packs_per_step : s.sequences_per_step) = 8;
+  }
   const std::int64_t room = packs ? s.tokens : s.batching == "sorted" ? s.group_tokens : 0;
   if (s.max_tokens == 0) s.max_tokens = room;
   if (room > 0 && s.max_tokens > room)
@@ -753,7 +802,9 @@ void check(command what, const settings& s) {
   const auto need = [](bool present, const char* key, const char* why) {
     if (!present) throw config_error(std::string("is not given; ") + why, flag(key));
   };
-  const bool trains = what == command::sft || what == command::plan;
+  const bool runs_training = what == command::sft || what == command::prefer || what == command::ablate;
+  const bool compares = what == command::prefer || what == command::ablate;
+  const bool trains = runs_training || what == command::plan;
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
   if (what == command::prepare || trains || what == command::score || what == command::generate ||
       what == command::merge)
@@ -761,7 +812,15 @@ void check(command what, const settings& s) {
   if (what == command::prepare || trains || what == command::score)
     need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
   if (what == command::prepare) need(!s.output.empty(), "output", "name the file of the token store");
-  if (what == command::sft) need(!s.output.empty(), "output", "name a folder for the trained model");
+  if (runs_training) need(!s.output.empty(), "output", "name a folder for the trained model");
+  if (what == command::ablate) {
+    need(!s.held_out.empty(), "held_out", "the runs are compared on data that none is trained on");
+    if (!is_synthetic(s.position))
+      throw config_error("the runs differ in their positions, and " + s.position + " is the normal kind", "position",
+                         "name synthetic positions, such as logo-mix, and position_window");
+    if (s.loss == "chosen")
+      throw config_error("the runs differ in their loss, and chosen is the supervised one", "loss", "give logo");
+  }
   if (what == command::merge) {
     need(!s.adapter.empty(), "adapter", "name the adapter folder");
     need(!s.output.empty(), "output", "name a folder for the merged model");
@@ -771,16 +830,30 @@ void check(command what, const settings& s) {
     need(!s.prompt.empty() != !s.prompt_file.empty(), "prompt", "give either --prompt or --prompt-file");
   if (what == command::inspect) need(!s.path.empty(), "path", "name a folder or file: lodestone inspect PATH");
   if (trains) {
-    const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0);
+    const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0) +
+                         (s.groups_per_step > 0);
     if (contents > 1)
       throw config_error("the content of a step is given more than once", "packs_per_step",
-                         "give one of packs_per_step, sequences_per_step, tokens_per_step");
+                         "give one of packs_per_step, sequences_per_step, groups_per_step, tokens_per_step");
+    if (compares && !is_for_groups(s.batching))
+      throw config_error("batching = " + s.batching + " would tear preference groups apart", "batching",
+                         "use shared-prefix or separate");
+    if (what == command::sft && is_for_groups(s.batching))
+      throw config_error("batching = " + s.batching + " is for preference groups", "batching",
+                         "use packed, sorted or naive; lodestone prefer trains on preferences");
+    if (is_for_groups(s.batching) ? s.sequences_per_step > 0 : s.groups_per_step > 0)
+      throw config_error("batching = " + s.batching + " does not count in this unit",
+                         is_for_groups(s.batching) ? "sequences_per_step" : "groups_per_step",
+                         is_for_groups(s.batching) ? "give groups_per_step" : "give sequences_per_step");
+    if (s.batching == "separate" && s.packs_per_step > 0)
+      throw config_error("batching = separate has no packs", "packs_per_step",
+                         "give groups_per_step or tokens_per_step");
     if (s.packs_per_step > 0 && (s.batching == "naive" || s.batching == "sorted"))
       throw config_error("batching = " + s.batching + " has no packs", "packs_per_step",
                          "give sequences_per_step or tokens_per_step");
     if (s.batching == "original" && s.packs_per_step == 0 && contents > 0)
       throw config_error("batching = original counts packs", "packs_per_step", "give packs_per_step");
-    if ((s.batching == "packed" || s.batching == "original") && s.tokens < 2)
+    if ((s.batching == "packed" || s.batching == "original" || s.batching == "shared-prefix") && s.tokens < 2)
       throw config_error("a pack must hold at least 2 tokens", "tokens");
   }
   if (trains && s.lora_rank == 0 && s.adapter.empty() &&
@@ -797,7 +870,7 @@ void check(command what, const settings& s) {
   if (trains && !(s.position_continuous >= 0.0 && s.position_continuous <= 1.0))
     throw config_error("must lie in [0, 1]", "position_continuous");
   if (trains && !(s.memory_budget >= 0.0)) throw config_error("must be 0 (what is free) or positive", "memory_budget");
-  if (what == command::sft) {
+  if (runs_training) {
     if (!(s.warmup_ratio >= 0.0 && s.warmup_ratio <= 1.0)) throw config_error("must lie in [0, 1]", "warmup_ratio");
     if (!(s.learning_rate >= 0.0)) throw config_error("must not be negative", "learning_rate");
     if (s.export_model == "best" && (s.held_out.empty() || !s.keep_best))
@@ -808,12 +881,24 @@ void check(command what, const settings& s) {
   if (what == command::generate && s.temperature < 0.0) throw config_error("must not be negative", "temperature");
 }
 
+namespace {
+
+/// The commands whose options a file of these settings holds: their own and, for prepare, those of plan and sft too,
+/// since a run goes on from its file.
+unsigned of_command(const settings& values) {
+  for (const command_text& c : commands)
+    if (values.command == c.name && (bit(c.what) & runs) != 0) return bit(c.what);
+  return data_makers & ~prefer;
+}
+
+}  // namespace
+
 std::string to_toml(const settings& values) {
   settings copy = values;  // the table binds to an object that it may write to
   const table options(copy);
   std::string text, form;
   for (const option& o : options.options()) {
-    if ((o.commands & data_makers) == 0 || o.key == "overwrite") continue;  // what a file configures
+    if ((o.commands & of_command(values)) == 0 || o.key == "overwrite") continue;
     const std::string value = o.to_text();
     if (value.empty()) continue;
     constexpr std::string_view prefix = "custom_template_";
@@ -838,7 +923,7 @@ std::vector<lodestone::setting> to_pairs(const settings& values) {
   const table options(copy);
   std::vector<lodestone::setting> pairs;
   for (const option& o : options.options()) {
-    if ((o.commands & data_makers) == 0 || o.key == "overwrite") continue;
+    if ((o.commands & of_command(values)) == 0 || o.key == "overwrite") continue;
     if (o.key.starts_with("custom_template_") && values.template_name != "custom") continue;
     if (const std::string value = o.to_text(); !value.empty()) pairs.push_back({o.key, value});
     for (const auto& [key, list] : {std::pair{"data", &copy.data}, std::pair{"held_out", &copy.held_out}}) {
@@ -854,8 +939,9 @@ std::vector<lodestone::setting> to_pairs(const settings& values) {
 
 void save_settings(const settings& values, const std::filesystem::path& name) {
   lodestone::atomic_file file(name);
-  file.write("# The resolved configuration. To run it again: lodestone sft --config " + name.filename().string() +
-             "\n" + to_toml(values));
+  const std::string command = values.command == "prepare" ? "sft" : values.command;
+  file.write("# The resolved configuration. To run it again: lodestone " + command + " --config " +
+             name.filename().string() + "\n" + to_toml(values));
   file.commit();
 }
 

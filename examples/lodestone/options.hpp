@@ -30,6 +30,8 @@ struct template_strings {
 
 /// All settings. A member `x_y` is the key `x_y` of the file and the flag `--x-y` of the command line.
 struct settings {
+  std::string command = "sft";  ///< the subcommand that they were read for
+
   // What is trained, on what, to where.
   std::string model;
   std::vector<data_source> data;
@@ -52,6 +54,10 @@ struct settings {
   std::string no_targets = "error";
   std::string faults = "error";
   bool original_end_labels = false;
+  std::string plain_prompt = "text";
+  std::string context_form = "{context}\n\n{question}";
+  std::string chunk_separator;
+  bool score_header = true;
 
   // Batching, loss, positions.
   std::string batching = "packed";
@@ -60,11 +66,22 @@ struct settings {
   std::int64_t packing_window = 0;
   std::int64_t packs_per_step = 0;
   std::int64_t sequences_per_step = 0;
+  std::int64_t groups_per_step = 0;
   std::int64_t tokens_per_step = 0;
   std::int64_t group = 8;
   std::int64_t group_tokens = 0;
   std::string normaliser = "sequence";
   double divisor = 30.0;
+  std::string loss = "logo";
+  std::optional<double> beta;
+  std::optional<double> gamma;
+  std::optional<double> gamma_beta_ratio;
+  std::optional<double> sft_weight;
+  std::string sft_term = "token-mean";
+  std::optional<double> penalty_weight;
+  std::string penalty = "sigmoid";
+  double label_smoothing = 0.0;
+  std::string length_normalised = "auto";
   std::string position = "contiguous";
   std::int64_t position_window = 0;
   std::int64_t position_chunk = 512;
@@ -149,7 +166,9 @@ struct settings {
 };
 
 /// The subcommands.
-enum class command : unsigned { tokenize, prepare, plan, sft, merge, score, generate, inspect, doctor, demo };
+enum class command : unsigned {
+  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, inspect, doctor, demo
+};
 
 /// What the command line asks for.
 struct request {
@@ -175,6 +194,14 @@ void check(command what, const settings& values);
 [[nodiscard]] inline bool is_synthetic(std::string_view position) {
   return position != "contiguous" && position != "absolute";
 }
+
+/// Whether a value of `batching` keeps the answers to a prompt together.
+[[nodiscard]] inline bool is_for_groups(std::string_view batching) {
+  return batching == "shared-prefix" || batching == "separate";
+}
+
+/// The settings of a command before anything is read.
+[[nodiscard]] settings default_settings(command what);
 
 /// Fills in what has no value of its own: the content of a step, the longest example.
 void resolve(settings& values);

@@ -17,10 +17,17 @@
 #include <lodestone/batching/naive.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
+#include <lodestone/batching/separate.hpp>
+#include <lodestone/batching/shared_prefix.hpp>
 #include <lodestone/batching/sorted.hpp>
 #include <lodestone/checkpoint/adapter.hpp>
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/loss/chosen.hpp>
+#include <lodestone/loss/cpo.hpp>
+#include <lodestone/loss/dpo.hpp>
+#include <lodestone/loss/logo.hpp>
+#include <lodestone/loss/orpo.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 #include <lodestone/model/adapters.hpp>
 #include <lodestone/model/config_edit.hpp>
@@ -41,17 +48,64 @@ class any_batching {
   template <lodestone::batching_strategy B>
   any_batching(B strategy) : strategy_(strategy) {}  // NOLINT(google-explicit-constructor): it stands for the strategy
 
-  [[nodiscard]] lodestone::epoch_plan plan(std::span<const std::int64_t> lengths, std::uint64_t seed,
+  [[nodiscard]] lodestone::epoch_plan plan(std::span<const lodestone::example_shape> shapes, std::uint64_t seed,
                                            std::uint64_t epoch) const {
-    return std::visit([&](const auto& strategy) { return strategy.plan(lengths, seed, epoch); }, strategy_);
+    return std::visit(
+        [&]<class B>(const B& strategy) {
+          if constexpr (lodestone::plans_shapes<B>) {
+            return strategy.plan(shapes, seed, epoch);
+          } else {
+            std::vector<std::int64_t> lengths;
+            for (const lodestone::example_shape& shape : shapes) lengths.push_back(shape.length);
+            return strategy.plan(std::span<const std::int64_t>{lengths}, seed, epoch);
+          }
+        },
+        strategy_);
   }
 
  private:
   std::variant<lodestone::batching::naive, lodestone::batching::sorted, lodestone::batching::packed,
-               lodestone::batching::original_packed>
+               lodestone::batching::original_packed, lodestone::batching::shared_prefix,
+               lodestone::batching::separate>
       strategy_;
 };
 static_assert(lodestone::batching_strategy<any_batching>);
+
+/// One of the library's losses.
+class any_loss {
+ public:
+  template <lodestone::loss_function L>
+  any_loss(L loss) : loss_(loss) {}  // NOLINT(google-explicit-constructor)
+
+  static constexpr bool is_always_linear = false;
+  [[nodiscard]] bool is_linear() const {
+    return std::visit([](const auto& loss) { return loss.is_linear(); }, loss_);
+  }
+  [[nodiscard]] double coefficients(const lodestone::step_totals& totals,
+                                    std::span<const lodestone::sequence> sequences,
+                                    std::span<const lodestone::scored_token> scored,
+                                    std::span<const double> log_probs, std::span<double> c) const {
+    return std::visit([&](const auto& loss) { return loss.coefficients(totals, sequences, scored, log_probs, c); },
+                      loss_);
+  }
+  /// None for a loss that compares nothing.
+  [[nodiscard]] std::vector<lodestone::preference_outcome> outcomes(
+      std::span<const lodestone::sequence> sequences, std::span<const lodestone::scored_token> scored,
+      std::span<const double> log_probs) const {
+    return std::visit(
+        [&]<class L>(const L& loss) -> std::vector<lodestone::preference_outcome> {
+          if constexpr (lodestone::compares_answers<L>) return loss.outcomes(sequences, scored, log_probs);
+          return {};
+        },
+        loss_);
+  }
+
+ private:
+  std::variant<lodestone::loss::weighted_sft, lodestone::loss::logo, lodestone::loss::simpo, lodestone::loss::cpo,
+               lodestone::loss::orpo, lodestone::loss::dpo, lodestone::loss::chosen>
+      loss_;
+};
+static_assert(lodestone::loss_function<any_loss> && lodestone::compares_answers<any_loss>);
 
 /// One of the library's position policies.
 class any_position {
@@ -110,7 +164,8 @@ template <class Value, std::size_t N>
 
 /// Tokens that a micro-batch may hold by the settings; 0: no bound.
 [[nodiscard]] inline std::int64_t capacity(const settings& s, const std::string& strategy) {
-  return strategy == "packed" || strategy == "original" ? s.tokens : strategy == "sorted" ? s.group_tokens : 0;
+  const bool has_packs = strategy == "packed" || strategy == "original" || strategy == "shared-prefix";
+  return has_packs ? s.tokens : strategy == "sorted" ? s.group_tokens : 0;
 }
 
 /// `strategy` with the settings' numbers. The content of a step must be given in a unit that the strategy counts in.
@@ -124,13 +179,22 @@ template <class Value, std::size_t N>
                   .group = s.group,
                   .tokens = s.group_tokens};
   if (strategy == "original") return original_packed{.tokens = s.tokens, .packs_per_step = s.packs_per_step};
+  if (strategy == "separate")
+    return separate{.groups_per_step = s.groups_per_step, .tokens_per_step = s.tokens_per_step};
+  const auto algorithm = detail::pick<packing>(s.packing,
+                                               {{"next-fit", packing::next_fit},
+                                                {"first-fit-decreasing", packing::first_fit_decreasing},
+                                                {"best-fit-decreasing", packing::best_fit_decreasing}},
+                                               "packing");
+  if (strategy == "shared-prefix")
+    return shared_prefix{.tokens = s.tokens,
+                         .streams_per_step = s.packs_per_step,
+                         .groups_per_step = s.groups_per_step,
+                         .tokens_per_step = s.tokens_per_step,
+                         .algorithm = algorithm};
   packed strategy_of_packs;
   strategy_of_packs.tokens = s.tokens;
-  strategy_of_packs.algorithm = detail::pick<packing>(s.packing,
-                                                      {{"next-fit", packing::next_fit},
-                                                       {"first-fit-decreasing", packing::first_fit_decreasing},
-                                                       {"best-fit-decreasing", packing::best_fit_decreasing}},
-                                                      "packing");
+  strategy_of_packs.algorithm = algorithm;
   strategy_of_packs.window = s.packing_window;
   strategy_of_packs.packs_per_step = s.packs_per_step;
   strategy_of_packs.sequences_per_step = s.sequences_per_step;
@@ -221,9 +285,14 @@ void load_model(Store& weights, const settings& s) {
     lodestone::parameters::load_adapter(weights, lodestone::adapter_source(s.adapter, weights.config()));
 }
 
-[[nodiscard]] inline lodestone::loss::weighted_sft make_loss(const settings& s) {
+/// The preference loss of the settings, each with its own defaults.
+[[nodiscard]] any_loss make_preference_loss(const settings& s);
+
+/// The loss of the settings' command.
+[[nodiscard]] inline any_loss make_loss(const settings& s) {
   using lodestone::normalize;
-  return {.per = detail::pick<normalize>(s.normaliser,
+  if (s.command != "sft") return make_preference_loss(s);
+  return lodestone::loss::weighted_sft{.per = detail::pick<normalize>(s.normaliser,
                                          {{"sequence", normalize::sequence},
                                           {"token", normalize::token},
                                           {"pack", normalize::pack},
@@ -275,6 +344,25 @@ void load_model(Store& weights, const settings& s) {
   change.original_max_positions = s.rope_original_max_positions;
   change.max_positions = s.max_positions;
   return change;
+}
+
+/// The settings' model, with what they change of its rotary positions.
+[[nodiscard]] inline lodestone::model_config read_config(const settings& s) {
+  return lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
+}
+
+/// The settings' model and adapter for a command that does not train. `config` must outlive the store.
+template <class Arithmetic>
+[[nodiscard]] lodestone::parameters::replicated<typename Arithmetic::backend> load_weights(
+    const settings& s, const lodestone::model_config& config) {
+  lodestone::parameters::load_options options;
+  options.use = lodestone::parameters::purpose::inference;
+  options.config = config;
+  options.threads = s.threads > 0 ? static_cast<int>(s.threads) : lodestone::thread_pool::default_threads();
+  if (!s.adapter.empty()) options.trained = lodestone::adapter_source(s.adapter, config).parts();
+  auto weights = lodestone::parameters::load<typename Arithmetic::backend>(s.model, {}, options);
+  if (!s.adapter.empty()) lodestone::parameters::load_adapter(weights, lodestone::adapter_source(s.adapter, config));
+  return weights;
 }
 
 [[nodiscard]] inline lodestone::batching::assemble_options make_assemble_options(const settings& s) {

@@ -49,9 +49,12 @@
 #include <lodestone/text/word_cache.hpp>
 
 #include <lodestone/data/example_builder.hpp>
+#include <lodestone/data/groups.hpp>
 #include <lodestone/data/memory_store.hpp>
 #include <lodestone/data/mixture.hpp>
 #include <lodestone/data/over_long.hpp>
+#include <lodestone/data/preference.hpp>
+#include <lodestone/data/preference_builder.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/data/summary.hpp>
@@ -62,10 +65,13 @@
 #include <lodestone/batching/concept.hpp>
 #include <lodestone/batching/cost.hpp>
 #include <lodestone/batching/example.hpp>
+#include <lodestone/batching/groups.hpp>
 #include <lodestone/batching/naive.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
 #include <lodestone/batching/report.hpp>
+#include <lodestone/batching/separate.hpp>
+#include <lodestone/batching/shared_prefix.hpp>
 #include <lodestone/batching/sorted.hpp>
 #include <lodestone/batching/steps.hpp>
 #include <lodestone/batching/token_batch.hpp>
@@ -89,11 +95,13 @@
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
 
+#include <lodestone/loss/chosen.hpp>
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/cpo.hpp>
 #include <lodestone/loss/dpo.hpp>
 #include <lodestone/loss/logo.hpp>
 #include <lodestone/loss/orpo.hpp>
+#include <lodestone/loss/outcome.hpp>
 #include <lodestone/loss/preference.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 

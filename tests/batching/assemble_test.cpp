@@ -36,7 +36,14 @@ struct store {
   }
   [[nodiscard]] example_view operator[](std::int64_t i) const {
     const item& one = items[static_cast<std::size_t>(i)];
-    return {one.tokens, one.labels, one.weights, one.weight, i, one.group, one.role, one.reference};
+    return {.tokens = one.tokens,
+            .labels = one.labels,
+            .weights = one.weights,
+            .weight = one.weight,
+            .index = i,
+            .group = one.group,
+            .role = one.role,
+            .reference = one.reference};
   }
 };
 static_assert(example_store<store>);

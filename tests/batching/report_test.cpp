@@ -1,6 +1,8 @@
 #include <lodestone/batching/assignment.hpp>
 #include <lodestone/batching/cost.hpp>
 #include <lodestone/batching/report.hpp>
+#include <lodestone/batching/separate.hpp>
+#include <lodestone/batching/shared_prefix.hpp>
 #include <lodestone/model/cost.hpp>
 
 #include <algorithm>
@@ -238,9 +240,27 @@ BOOST_AUTO_TEST_CASE(packing_and_sorting_shorten_the_predicted_epoch) {
 
 BOOST_AUTO_TEST_CASE(an_empty_plan_has_a_report) {
   const std::array ranks{2};
-  const batching::plan_report report = batching::make_report("none", epoch_plan{}, {}, {}, ranks);
+  const batching::plan_report report = batching::make_report("none", epoch_plan{}, std::span<const std::int64_t>{}, {}, ranks);
   BOOST_TEST(report.fill == 0.0);
   BOOST_TEST(!batching::to_text(report).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_prompt_counts_once_in_the_report) {
+  // Two groups of a chosen and a rejected answer: prompts of 90 and 50 tokens.
+  const std::vector<example_shape> shapes{{.length = 100, .prompt = 90, .group = 0, .role = 0},
+                                          {.length = 95, .prompt = 90, .group = 0, .role = 1},
+                                          {.length = 60, .prompt = 50, .group = 1, .role = 0},
+                                          {.length = 70, .prompt = 50, .group = 1, .role = 1}};
+  const batching::cost_model cost{.per_token = 1.0};
+  const auto of = [&](const epoch_plan& plan) { return batching::make_report("plan", plan, shapes, cost, {}); };
+  const batching::plan_report shared = of(batching::shared_prefix{.tokens = 200}.plan(shapes, 1, 0));
+  BOOST_TEST(shared.stream.most == 105 + 80);
+  BOOST_TEST(shared.cost == 185.0);
+  BOOST_TEST(shared.tokens == 325);
+  BOOST_TEST(shared.examples_lost == 0);
+  const batching::plan_report separate = of(batching::separate{}.plan(shapes, 1, 0));
+  BOOST_TEST(separate.stream.most == 195);
+  BOOST_TEST(separate.cost == 4.0 / 3.0 * 325.0, boost::test_tools::tolerance(1e-12));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

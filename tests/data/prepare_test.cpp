@@ -189,6 +189,93 @@ BOOST_AUTO_TEST_CASE(repeated_examples_are_counted_each_time) {
   BOOST_TEST(summary.tokens == store.total_tokens());
 }
 
+BOOST_AUTO_TEST_CASE(preferences_become_groups_in_the_order_of_the_input) {
+  const temporary_folder folder;
+  std::string lines;
+  for (int i = 0; i < 5000; ++i) {  // more than one batch; conversations and documents among them
+    const std::string n = std::to_string(i);
+    if (i % 7 == 3) lines += chat_line(i);
+    if (i % 11 == 5) lines += "{\"text\": \"D" + n + "\"}\n";
+    std::string rejected = "\"r" + n + "\"";
+    for (int j = 1; j <= i % 3; ++j) rejected += ", \"r" + n + std::string(static_cast<std::size_t>(j), '!') + "\"";
+    lines += R"({"messages": [{"role": "user", "content": "q)" + n + R"("}], "chosen": "c)" + n + R"(", "weight": )" +
+             n + R"(, "rejected": [)" + rejected + "]}\n";
+  }
+  write_file(folder / "in.jsonl", lines);
+  std::string first;
+  for (const int threads : {1, 3}) {
+    thread_pool pool(threads);
+    const std::vector<data_source> sources{{folder / "in.jsonl"}};
+    const data_summary summary = prepare_store(folder / "out", sources, encoder(), {}, pool, true);
+    BOOST_TEST(summary.groups == 5000);
+    BOOST_TEST(summary.answers == 5000 * 2 + 4999);  // 1, 2, 3, 1, 2, ... rejected answers: 9,999
+    BOOST_TEST(summary.seams == 0);
+    BOOST_TEST(summary.records - summary.groups + summary.answers == summary.examples);
+    const std::string bytes = read_file(folder / "out");
+    if (first.empty()) first = bytes;
+    BOOST_CHECK(bytes == first);
+  }
+  const token_store store(folder / "out");
+  store.verify(toy().vocabulary_size());
+  const std::vector<std::int64_t> units = unit_begins(store);
+  std::int64_t group = 0;
+  for (std::size_t u = 0; u + 1 < units.size(); ++u) {
+    const example_view chosen = store[units[u]];
+    if (chosen.group == no_group) continue;
+    const std::string n = std::to_string(group);
+    BOOST_REQUIRE(chosen.group == group);
+    BOOST_REQUIRE(units[u + 1] - units[u] == 2 + group % 3);
+    BOOST_REQUIRE(chosen.weight == static_cast<double>(group));
+    BOOST_REQUIRE(toy().spell(chosen.tokens) == "<s>[INST]q" + n + "[/INST]c" + n + "</s>");
+    BOOST_REQUIRE(store.origin(units[u]).line == store.origin(units[u + 1] - 1).line);
+    ++group;
+  }
+  BOOST_TEST(group == 5000);
+  BOOST_TEST(store.metadata().at("options").find("\"score_header\":true") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(repeated_preferences_are_groups_of_their_own) {
+  const temporary_folder folder;
+  write_file(folder / "x.jsonl", R"({"messages": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b"})");
+  data_source source{folder / "x.jsonl", data_format::preference};
+  source.count = 3;
+  thread_pool pool(1);
+  in_memory_store store;
+  const data_summary summary = prepare(std::vector<data_source>{source}, encoder(), {}, store, pool);
+  BOOST_TEST(summary.groups == 3);
+  BOOST_REQUIRE(store.size() == 6);
+  for (std::int64_t i = 0; i < 6; ++i) BOOST_TEST(store[i].group == i / 2);
+  BOOST_TEST(unit_begins(store).size() == 4U);
+}
+
+BOOST_AUTO_TEST_CASE(faulty_preferences_stop_with_their_line_or_are_counted) {
+  const temporary_folder folder;
+  const std::string path = (folder / "x.jsonl").string();
+  const std::string good = R"({"messages": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b"})";
+  const std::string equal = R"({"messages": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "a"})";
+  const std::string empty = R"({"messages": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": ["b", ""]})";
+  write_file(folder / "x.jsonl", good + "\n\n" + good + "\n" + equal + "\n" + empty + "\n" + good + "\n");
+  BOOST_TEST(fault({{folder / "x.jsonl"}}).rfind(path + ":4: the rejected answer equals the chosen answer", 0) == 0U);
+  prepare_options skip;
+  skip.example.faults = fault_policy::skip;
+  thread_pool pool(2);
+  in_memory_store store;
+  const data_summary summary = prepare(std::vector<data_source>{{folder / "x.jsonl"}}, encoder(), skip, store, pool);
+  BOOST_TEST(summary.skipped == 2);
+  BOOST_TEST(summary.groups == 3);
+  BOOST_TEST(store[5].group == 2);
+  BOOST_REQUIRE(summary.faults.size() == 2U);
+  BOOST_TEST(summary.faults[1].rfind(path + ":5: rejected answer 2 is empty", 0) == 0U);
+  prepare_options tight;
+  tight.example.length = {10, over_long::error, true};
+  write_file(folder / "y.jsonl", good + "\n" + good + "\n");
+  BOOST_TEST(fault({{folder / "y.jsonl"}}, tight).rfind((folder / "y.jsonl").string() + ":1: prompt and longest", 0) ==
+             0U);
+  prepare_options wrong;
+  wrong.example.preference.context_form = "{question}";
+  BOOST_TEST(fault({{folder / "y.jsonl"}}, wrong).rfind("context_form: must hold {context} once", 0) == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(sources_that_cannot_be_read) {
   const temporary_folder folder;
   BOOST_TEST(fault({}).rfind("data: no data is named", 0) == 0U);

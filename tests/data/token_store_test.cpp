@@ -27,7 +27,24 @@ encoded_sequence copy(const example_view& view) {
   return {{view.tokens.begin(), view.tokens.end()},
           {view.labels.begin(), view.labels.end()},
           {view.weights.begin(), view.weights.end()},
-          view.weight};
+          view.weight,
+          view.group,
+          view.role,
+          view.prompt,
+          view.reference,
+          {view.chunks.begin(), view.chunks.end()}};
+}
+
+/// Answer `role` of a group behind a prompt of 5 tokens.
+encoded_sequence answer(std::int64_t group, std::int32_t role, std::int32_t length = 9) {
+  encoded_sequence result = example(static_cast<std::int32_t>(group), length, 1.0 + role);
+  for (std::size_t r = 5; r < result.tokens.size(); ++r) result.tokens[r] += role;
+  result.group = group;
+  result.role = role;
+  result.prompt = 5;
+  if (group % 2 == 0) result.reference = -0.25 * role;
+  if (group % 3 != 0) result.chunks = {1, 3, 4};
+  return result;
 }
 
 std::size_t files_in(const temporary_folder& folder) {
@@ -77,6 +94,71 @@ BOOST_AUTO_TEST_CASE(round_trip) {
   }
   BOOST_CHECK_NO_THROW(store.verify(100));
   BOOST_TEST(refusal([&] { store.verify(60); }).find("outside a vocabulary of 60") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(preferences_round_trip) {
+  const temporary_folder folder;
+  std::vector<encoded_sequence> examples;
+  for (std::int64_t group = 0; group < 20; ++group)
+    for (std::int32_t role = 0; role < 2 + group % 4; ++role) examples.push_back(answer(group, role, 7 + 2 * role));
+  examples.insert(examples.begin() + 5, example(3, 12, 0.5));  // between two groups, alone
+  in_memory_store memory;
+  token_store_writer writer(folder / "a");
+  for (const encoded_sequence& one : examples) {
+    writer.add(one);
+    memory.add(one);
+  }
+  writer.commit({});
+  const token_store store(folder / "a");
+  BOOST_REQUIRE(store.size() == static_cast<std::int64_t>(examples.size()));
+  for (std::int64_t i = 0; i < store.size(); ++i) {
+    BOOST_CHECK(copy(store[i]) == examples[static_cast<std::size_t>(i)]);
+    BOOST_CHECK(copy(memory[i]) == examples[static_cast<std::size_t>(i)]);
+  }
+  BOOST_CHECK_NO_THROW(store.verify(100));
+  // Data without preferences make the file that they always made.
+  token_store_writer plain(folder / "b");
+  plain.add(example(3, 12, 0.5));
+  plain.commit({});
+  const safetensors::file file(folder / "b");
+  for (const char* name : {"groups", "roles", "prompts", "references", "chunks", "chunk_offsets"})
+    BOOST_TEST(file.find(name) == nullptr);
+  BOOST_TEST(token_store(folder / "b")[0].group == no_group);
+}
+
+BOOST_AUTO_TEST_CASE(verify_finds_damaged_preferences) {
+  const temporary_folder folder;
+  const auto verified = [&](const std::vector<encoded_sequence>& examples) {
+    token_store_writer writer(folder / "a", true);
+    for (const encoded_sequence& one : examples) writer.add(one);
+    writer.commit({});
+    return refusal([&] { token_store(folder / "a").verify(100); });
+  };
+  const auto changed = [](encoded_sequence one, const auto& change) {
+    change(one);
+    return one;
+  };
+  const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  BOOST_TEST(verified({answer(1, 0), answer(1, 1), answer(2, 0), answer(2, 1)}) == "(no error)");
+  BOOST_TEST(says(verified({answer(1, 0), answer(1, 2)}), "example 1: group 1 has role 2 at place 1"));
+  BOOST_TEST(says(verified({answer(1, 1), answer(1, 0)}), "example 0: group 1 has role 1 at place 0"));
+  BOOST_TEST(says(verified({answer(1, 0)}), "example 0: group 1 has no rejected answer"));
+  BOOST_TEST(says(verified({answer(2, 0), answer(2, 1), answer(1, 0), answer(1, 1)}), "group 1 does not ascend"));
+  BOOST_TEST(says(verified({answer(1, 0), answer(1, 1), answer(2, 0), answer(2, 1), answer(1, 0), answer(1, 1)}),
+                  "example 4: group 1 does not ascend, or lies in two places"));
+  BOOST_TEST(says(verified({answer(1, 0), changed(answer(1, 1), [](auto& one) { one.prompt = 4; })}),
+                  "example 1: group 1 has prompts of different lengths"));
+  BOOST_TEST(says(verified({answer(1, 0, 5), answer(1, 1, 5)}), "example 0: group 1 has a prompt of 5 tokens"));
+  BOOST_TEST(says(verified({answer(1, 0), changed(answer(1, 1), [](auto& one) { one.tokens[4] = 0; })}),
+                  "example 1: its prompt differs from that of the chosen answer"));
+  BOOST_TEST(says(verified({answer(1, 0), changed(answer(1, 1),
+                                                  [](auto& one) {
+                                                    one.chunks = {1, 4};
+                                                  })}),
+                  "example 1: its prompt differs from that of the chosen answer"));
+  for (const std::vector<std::int64_t>& wrong : {std::vector<std::int64_t>{-1, 2}, {3, 3}, {4, 10}})
+    BOOST_TEST(says(verified({changed(example(1, 9, 1.0), [&](auto& one) { one.chunks = wrong; })}),
+                    "example 0: its chunks do not ascend within it"));
 }
 
 BOOST_AUTO_TEST_CASE(bytes_are_the_same_every_time) {
@@ -160,6 +242,52 @@ BOOST_AUTO_TEST_CASE(selections) {
   BOOST_TEST(selected[2].index == 2);  // a repeated example has random numbers of its own
   BOOST_TEST(selected.source(2) == 1);
   BOOST_CHECK_THROW(selected_store(memory, {4}), shape_error);
+}
+
+BOOST_AUTO_TEST_CASE(files_with_damaged_preferences_are_no_store) {
+  const temporary_folder folder;
+  const auto store = [&](std::size_t roles, std::vector<std::int64_t> chunk_offsets) {
+    const std::vector<std::int64_t> numbers(6, 0);
+    const std::vector<double> reals(6, 1.0);
+    const auto sized = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+    safetensors::writer out(folder / "x",
+                            {{"tokens", dtype::i32, {2}},
+                             {"labels", dtype::i32, {2}},
+                             {"weights", dtype::f32, {2}},
+                             {"offsets", dtype::i64, {3}},
+                             {"example_weights", dtype::f64, {2}},
+                             {"groups", dtype::i64, {2}},
+                             {"roles", dtype::i32, {sized(roles)}},
+                             {"prompts", dtype::i64, {2}},
+                             {"references", dtype::f64, {2}},
+                             {"chunks", dtype::i64, {2}},
+                             {"chunk_offsets", dtype::i64, {sized(chunk_offsets.size())}}},
+                            {{"format", std::string(token_store_format)}});
+    const std::vector<std::int32_t> ids(2, 1);
+    const std::vector<float> weights(2, 0.0F);
+    const std::vector<std::int64_t> offsets{0, 1, 2};
+    const auto write = [&](const auto& values, std::size_t count) { out.write_values(std::span(values).first(count)); };
+    write(ids, 2);
+    write(ids, 2);
+    write(weights, 2);
+    write(offsets, 3);
+    write(reals, 2);
+    write(numbers, 2);
+    write(ids, roles);
+    write(numbers, 2);
+    write(reals, 2);
+    write(numbers, 2);
+    write(chunk_offsets, chunk_offsets.size());
+    out.commit();
+    return refusal([&] { const token_store opened(folder / "x"); });
+  };
+  const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  BOOST_TEST(store(2, {0, 0, 2}) == "(no error)");
+  BOOST_TEST(says(store(1, {0, 0, 2}), "tensor 'roles': has not one value an example"));
+  BOOST_TEST(says(store(2, {0, 2}), "tensor 'chunk_offsets': has not one value an example and one more"));
+  BOOST_TEST(says(store(2, {1, 1, 2}), "tensor 'chunk_offsets': does not begin with 0"));
+  BOOST_TEST(says(store(2, {0, 3, 2}), "tensor 'chunk_offsets': decreases"));
+  BOOST_TEST(says(store(2, {0, 1, 1}), "tensor 'chunk_offsets': does not end at the last bound"));
 }
 
 BOOST_AUTO_TEST_CASE(fingerprints) {

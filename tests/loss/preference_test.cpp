@@ -1,7 +1,9 @@
+#include <lodestone/loss/chosen.hpp>
 #include <lodestone/loss/cpo.hpp>
 #include <lodestone/loss/dpo.hpp>
 #include <lodestone/loss/logo.hpp>
 #include <lodestone/loss/orpo.hpp>
+#include <lodestone/loss/outcome.hpp>
 #include <lodestone/loss/preference.hpp>
 
 #include <algorithm>
@@ -141,6 +143,7 @@ void for_each_loss(const Visit& visit) {
         loss::orpo orpo{.penalty_weight = 0.6, .sft_weight = 0.9, .sft = sft, .by = form.by};
         orpo.label_smoothing = form.label_smoothing, orpo.length_normalised = by_length;
         visit(orpo);
+        visit(loss::chosen{.sft = sft});
       }
 }
 
@@ -196,6 +199,38 @@ BOOST_AUTO_TEST_CASE(lambda_pulls_the_chosen_answer_by_its_tokens) {
   check_near(sum.value - without.value, 0.1 * 1.0);
   check_near(sum.c[0] - without.c[0], -0.1);
   for (std::size_t k = 2; k < 6; ++k) BOOST_TEST(sum.c[k] == without.c[k]);
+}
+
+BOOST_AUTO_TEST_CASE(outcomes_are_the_rewards_of_the_loss) {
+  const scene at = vector_of_logo();
+  const auto of = [&](const auto& loss) { return loss.outcomes(at.sequences, at.scored, at.log_probs); };
+  const std::vector<preference_outcome> logo = of(loss::logo{.beta = 10.0, .gamma = 3.0});
+  BOOST_TEST_REQUIRE(logo.size() == 1U);
+  check_near(logo[0].chosen_reward, -5.0);
+  check_near(logo[0].rejected_reward, -15.0);
+  check_near(logo[0].best_rejected_reward, -10.0);
+  check_near(logo[0].margin(), 10.0);
+  BOOST_TEST(logo[0].is_right());
+  check_near(logo[0].chosen_log_prob, -0.5);
+  check_near(logo[0].rejected_log_prob, -1.5);
+  check_near(logo[0].sft, 0.5);
+  const std::vector<preference_outcome> cpo = of(loss::cpo{.beta = 0.1, .sft = loss::sft_term::token_sum});
+  check_near(cpo[0].chosen_reward, -0.1);
+  check_near(cpo[0].rejected_reward, 0.1 * (-1.0 - 6.0) / 2.0);
+  check_near(cpo[0].sft, 1.0);
+  const auto log_odds = [](double log_prob) { return log_prob - std::log1p(-std::exp(log_prob)); };
+  check_near(of(loss::orpo{})[0].best_rejected_reward, log_odds(-1.0));
+  BOOST_TEST(evaluate(loss::chosen{}, at).value == 0.5);
+
+  // The chosen answer is better than the mean and worse than the best: a margin, and not right.
+  const scene between({{0, 0, {-0.8}}, {0, 1, {-0.5}}, {0, 2, {-3.0}}, {1, 0, {-0.1}}, {1, 1, {-0.2}}}, 2.0);
+  const loss::logo plain{.beta = 1.0, .gamma = 0.0};
+  const preference_summary both = summarise(plain.outcomes(between.sequences, between.scored, between.log_probs));
+  BOOST_TEST(both.groups == 2);
+  check_near(both.accuracy, 0.5);
+  check_near(both.margin, (0.95 + 0.1) / 2.0);
+  check_near(both.margins[0], 0.95);
+  BOOST_TEST(summarise({}).groups == 0);
 }
 
 // A known slip in another implementation splits the stack of answers in the wrong place, so that [r_1, (r_1 + r_2) / 2]
@@ -414,8 +449,10 @@ BOOST_AUTO_TEST_CASE(groups_that_are_not_whole_are_refused_by_name) {
   answer unweighted = rejected;
   unweighted.weight = 0.0;
   says({chosen, unweighted}, "example 100: its preference group has no rejected answer");
-  unweighted.weight = -1.0;
-  says({chosen, unweighted}, "example 101: its weight is negative");
+  for (const double wrong : {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    unweighted.weight = wrong;
+    says({chosen, unweighted}, "example 101: its weight is negative or not finite");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(dpo_asks_for_the_reference_of_every_answer) {
@@ -509,7 +546,14 @@ struct store {
   }
   [[nodiscard]] example_view operator[](std::int64_t i) const {
     const item& one = items[static_cast<std::size_t>(i)];
-    return {one.tokens, one.labels, one.weights, one.weight, i, one.group, one.role, one.reference};
+    return {.tokens = one.tokens,
+            .labels = one.labels,
+            .weights = one.weights,
+            .weight = one.weight,
+            .index = i,
+            .group = one.group,
+            .role = one.role,
+            .reference = one.reference};
   }
 };
 static_assert(example_store<store>);

@@ -128,6 +128,11 @@ BOOST_AUTO_TEST_CASE(a_layout_is_found_from_targets_or_given) {
   BOOST_TEST(given.prefix == 2);
   BOOST_TEST(given.chunks == given_chunks, boost::test_tools::per_element());
   BOOST_TEST(given.tail == 10);
+  with_answer.chunks = {2, 27};  // a context, not divided
+  const position::layout whole = rule.parts(with_answer.view(), 50);
+  const std::vector<std::int64_t> cut_chunks{10, 10, 5};
+  BOOST_TEST(whole.chunks == cut_chunks, boost::test_tools::per_element());
+  BOOST_TEST(whole.tail == 23);
   for (const std::vector<std::int64_t>& wrong : {std::vector<std::int64_t>{2, 2}, {5, 4}, {-1, 3}, {10, 51}}) {
     with_answer.chunks = wrong;
     BOOST_CHECK_THROW(static_cast<void>(rule.parts(with_answer.view(), 50)), data_error);

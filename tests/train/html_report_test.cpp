@@ -242,4 +242,33 @@ BOOST_AUTO_TEST_CASE(the_recorder_writes_a_whole_run_and_a_resumed_one_knows_the
     BOOST_TEST(html.find(part) != std::string::npos, part);
 }
 
+BOOST_AUTO_TEST_CASE(a_run_that_compares_answers_shows_their_margins) {
+  const lodestone_test::temporary_folder folder;
+  const auto page_of = [&](std::int64_t groups, bool is_held_out) {
+    lodestone::html_recorder recorder(folder / "report.html");
+    recorder.record(lodestone::run_started{.steps = 30});
+    const auto preference = [&](std::int64_t step) {
+      lodestone::preference_summary p{.groups = groups, .margin = 0.1 * static_cast<double>(step), .accuracy = 0.5};
+      p.margins.assign(static_cast<std::size_t>(groups), p.margin);
+      return p;
+    };
+    for (std::int64_t i = 0; i <= 30; ++i) {
+      if (is_held_out && i % 15 == 0)
+        recorder.record(lodestone::evaluation_record{.step = i, .loss = 1.0, .preference = preference(i)});
+      if (i > 0) recorder.record(lodestone::step_record{.step = i, .steps = 30, .preference = preference(i)});
+    }
+    recorder.record(lodestone::run_finished{.step = 30, .steps = 30});
+    return lodestone_test::read_file(folder / "report.html");
+  };
+  const std::string both = page_of(4, true);
+  BOOST_TEST(balanced(both));
+  for (const char* part : {"Preferences", "Accuracy", "Rewards", "Log-probabilities", "Supervised term",
+                           "Margins before training, held out", "Margins at step 30, held out", "held-out accuracy"})
+    BOOST_TEST(both.find(part) != std::string::npos, part);
+  const std::string alone = page_of(4, false);
+  BOOST_TEST(alone.find("Margins of the first tenth of the steps") != std::string::npos);
+  BOOST_TEST(alone.find("held out") == std::string::npos);
+  BOOST_TEST(page_of(0, true).find("Preferences") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -86,6 +86,44 @@ BOOST_AUTO_TEST_CASE(what_is_written_reads_back_equal) {
   BOOST_TEST(lodestone::read_metrics(folder / "absent.jsonl").steps.empty());
 }
 
+BOOST_AUTO_TEST_CASE(preferences_read_back_equal_and_other_steps_have_none) {
+  const lodestone_test::temporary_folder folder;
+  lodestone::preference_summary p{.groups = 2,
+                                  .chosen_reward = -1.0 / 3.0,
+                                  .rejected_reward = -0.5,
+                                  .chosen_log_prob = -0.7,
+                                  .rejected_log_prob = -0.9,
+                                  .sft = 0.7,
+                                  .margin = 1.0 / 6.0,
+                                  .accuracy = 0.5,
+                                  .margins = {0.5, -1.0 / 6.0}};
+  {
+    jsonl_recorder recorder(folder / "m.jsonl");
+    recorder.record(step(1));
+    lodestone::step_record with = step(2);
+    with.preference = p;
+    recorder.record(with);
+    lodestone::evaluation_record held_out = evaluation(2);
+    held_out.preference = p;
+    recorder.record(held_out);
+  }
+  BOOST_TEST(lines_of(read_file(folder / "m.jsonl"), "step")[0].find("margin") == std::string::npos);
+  const lodestone::metrics_history history = lodestone::read_metrics(folder / "m.jsonl");
+  BOOST_TEST(history.steps.at(0).preference.groups == 0);
+  for (const lodestone::preference_summary& read :
+       {history.steps.at(1).preference, history.evaluations.at(0).preference}) {
+    BOOST_TEST(read.groups == p.groups);
+    BOOST_TEST(read.chosen_reward == p.chosen_reward);
+    BOOST_TEST(read.rejected_reward == p.rejected_reward);
+    BOOST_TEST(read.chosen_log_prob == p.chosen_log_prob);
+    BOOST_TEST(read.rejected_log_prob == p.rejected_log_prob);
+    BOOST_TEST(read.sft == p.sft);
+    BOOST_TEST(read.margin == p.margin);
+    BOOST_TEST(read.accuracy == p.accuracy);
+    BOOST_TEST(read.margins == p.margins, boost::test_tools::per_element());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(every_line_is_in_the_file_as_soon_as_the_event_has_passed) {
   const lodestone_test::temporary_folder folder;
   jsonl_recorder recorder(folder / "m.jsonl");

@@ -146,7 +146,8 @@ BOOST_AUTO_TEST_CASE(scalars_read_back) {
                                                .name = "held-out",
                                                .loss = 2.0,
                                                .token_loss = 3.0,
-                                               .buckets = {{0, 256, 1.5, 10}, {256, 512, 9.0, 0}}});
+                                               .buckets = {{0, 256, 1.5, 10}, {256, 512, 9.0, 0}},
+                                               .preference = {.groups = 4, .margin = 0.25, .accuracy = 0.75}});
   const auto names = files(folder / "tb");
   BOOST_REQUIRE(names.size() == 1U);
   BOOST_TEST(names[0].filename().string().starts_with("events.out.tfevents."));
@@ -163,6 +164,9 @@ BOOST_AUTO_TEST_CASE(scalars_read_back) {
   BOOST_TEST(read.values.at("held-out/token_loss")[0].second == 3.0F);
   BOOST_TEST(read.values.at("held-out/loss_by_position/0-256")[0].second == 1.5F);
   BOOST_TEST(!read.values.contains("held-out/loss_by_position/256-512"));  // no target fell there
+  BOOST_TEST(read.values.at("held-out/rewards/margins")[0].second == 0.25F);
+  BOOST_TEST(read.values.at("held-out/rewards/accuracies")[0].second == 0.75F);
+  BOOST_TEST(!read.values.contains("train/rewards/margins"));  // those steps compared nothing
 }
 
 BOOST_AUTO_TEST_CASE(a_resumed_run_marks_where_it_takes_over) {

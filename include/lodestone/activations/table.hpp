@@ -48,16 +48,7 @@ struct activation_table {
   }
 
   /// Throws config_error unless there is a row for each of `count` layers and every input is kept.
-  void check(std::int64_t count) const {
-    if (static_cast<std::int64_t>(layers.size()) != count)
-      throw config_error("the activation table has " + std::to_string(layers.size()) + " rows for " +
-                         std::to_string(count) + " layers", "activations");
-    if (mlp_rows < 0) throw config_error("a tile of negative rows", "activations.mlp_rows", "0 takes the default");
-    for (const row& r : layers)
-      if (r[static_cast<std::size_t>(activation::input)] == residence::recompute)
-        throw config_error("a layer's input cannot be recomputed", "activations",
-                           "keep activation::input in every row");
-  }
+  void check(std::int64_t count) const;
 
   friend bool operator==(const activation_table&, const activation_table&) = default;
 };
@@ -82,56 +73,32 @@ concept activation_policy = requires(const A& policy, std::int64_t layers) {
 /// Keeps everything: no work is repeated; about (6E + 2(H + K)D + HD + 6F) elements a token and layer.
 struct keep_all {
   /// Every tensor of every layer on the device.
-  [[nodiscard]] activation_table table(std::int64_t layers) const {
-    activation_table::row row{};
-    row.fill(residence::device);
-    return {std::vector(static_cast<std::size_t>(layers), row)};
-  }
+  [[nodiscard]] activation_table table(std::int64_t layers) const;
 };
 
 /// Keeps layer inputs only (E elements a token and layer); the backward pass repeats each layer's forward.
 struct checkpoint {
   /// Input on the device, everything else recomputed.
-  [[nodiscard]] activation_table table(std::int64_t layers) const {
-    activation_table::row row{};
-    row.fill(residence::recompute);
-    row[static_cast<std::size_t>(activation::input)] = residence::device;
-    return {std::vector(static_cast<std::size_t>(layers), row)};
-  }
+  [[nodiscard]] activation_table table(std::int64_t layers) const;
 };
 
 /// Keeps layer inputs, attention outputs and their log-sum-exp: the backward pass repeats the projections, never the
 /// attention, which dominates on long sequences.
 struct keep_attention {
   /// Input and attention on the device, everything else recomputed.
-  [[nodiscard]] activation_table table(std::int64_t layers) const {
-    activation_table result = checkpoint{}.table(layers);
-    for (activation_table::row& row : result.layers)
-      row[static_cast<std::size_t>(activation::attention)] = residence::device;
-    return result;
-  }
+  [[nodiscard]] activation_table table(std::int64_t layers) const;
 };
 
 /// Layer inputs lie in the host's memory between forward and backward; the backward pass repeats each layer's forward.
 struct offload_inputs {
   /// Input on the host, everything else recomputed.
-  [[nodiscard]] activation_table table(std::int64_t layers) const {
-    activation_table result = checkpoint{}.table(layers);
-    for (activation_table::row& row : result.layers)
-      row[static_cast<std::size_t>(activation::input)] = residence::host;
-    return result;
-  }
+  [[nodiscard]] activation_table table(std::int64_t layers) const;
 };
 
 /// As keep_attention, with everything that is kept in the host's memory.
 struct offload {
   /// Input and attention on the host, everything else recomputed.
-  [[nodiscard]] activation_table table(std::int64_t layers) const {
-    activation_table result = offload_inputs{}.table(layers);
-    for (activation_table::row& row : result.layers)
-      row[static_cast<std::size_t>(activation::attention)] = residence::host;
-    return result;
-  }
+  [[nodiscard]] activation_table table(std::int64_t layers) const;
 };
 
 static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && activation_policy<keep_attention> &&
@@ -139,3 +106,7 @@ static_assert(activation_policy<keep_all> && activation_policy<checkpoint> && ac
 
 }  // namespace activations
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/activations/table.ipp>
+#endif

@@ -44,9 +44,13 @@ struct assignment {
 /// Equal costs keep the order of the plan. The content of the step does not change: only who computes what.
 [[nodiscard]] assignment assign(std::span<const double> costs, int ranks, meeting when = meeting::once_per_step);
 
-/// Costs of the micro-batches of a step.
+/// Costs of the micro-batches of a step, from the lengths of all examples or, for groups of answers, their shapes.
+///@{
 [[nodiscard]] std::vector<double> costs(const step_plan& step, std::span<const std::int64_t> lengths,
                                         const cost_model& model);
+[[nodiscard]] std::vector<double> costs(const step_plan& step, std::span<const example_shape> shapes,
+                                        const cost_model& model);
+///@}
 
 }  // namespace lodestone::batching
 

@@ -82,5 +82,13 @@ LODESTONE_INLINE std::vector<double> costs(const step_plan& step, std::span<cons
   return result;
 }
 
+LODESTONE_INLINE std::vector<double> costs(const step_plan& step, std::span<const example_shape> shapes,
+                                           const cost_model& model) {
+  std::vector<double> result;
+  result.reserve(step.micro_batches.size());
+  for (const micro_batch& batch : step.micro_batches) result.push_back(model.micro_batch(batch, shapes));
+  return result;
+}
+
 }  // namespace lodestone::batching
 

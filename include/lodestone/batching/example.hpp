@@ -30,6 +30,7 @@ struct example_view {
   std::int64_t index = 0;                ///< place in the store: the key of its random numbers
   std::int64_t group = no_group;         ///< preference group, numbered over the store: the answers to one prompt
   std::int32_t role = 0;                 ///< 0 chosen, j > 0 rejected answer j of its group
+  std::int64_t prompt = 0;  ///< its first tokens, which all answers of its group share; 0: unknown
   double reference = no_reference;       ///< sum_t a_t log p_t under a reference model, for losses that want one
   std::span<const std::int64_t> chunks{};  ///< chunk j of the context is [chunks[j], chunks[j + 1]); empty: unknown
 };

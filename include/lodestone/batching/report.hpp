@@ -84,10 +84,16 @@ template <class... Values>
 
 }  // namespace detail
 
-/// Measures `plan` over examples of the given lengths. `capacity` is the budget of a pack; 0 takes the longest stream.
+/// Measures `plan` over examples of the given lengths, or shapes where answers share their prompts. `capacity` is the
+/// budget of a pack; 0 takes the longest stream.
+///@{
 [[nodiscard]] plan_report make_report(std::string name, const epoch_plan& plan, std::span<const std::int64_t> lengths,
                                       const cost_model& model, std::span<const int> rank_counts,
                                       std::int64_t capacity = 0);
+[[nodiscard]] plan_report make_report(std::string name, const epoch_plan& plan, std::span<const example_shape> shapes,
+                                      const cost_model& model, std::span<const int> rank_counts,
+                                      std::int64_t capacity = 0);
+///@}
 
 /// The report as text, one idea a line.
 [[nodiscard]] std::string to_text(const plan_report& report);

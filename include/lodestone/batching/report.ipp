@@ -68,6 +68,18 @@ LODESTONE_INLINE std::string grouped(std::int64_t value) {
 LODESTONE_INLINE plan_report make_report(std::string name, const epoch_plan& plan,
                                          std::span<const std::int64_t> lengths, const cost_model& model,
                                          std::span<const int> rank_counts, std::int64_t capacity) {
+  std::vector<example_shape> shapes;
+  for (const std::int64_t length : lengths) shapes.push_back({.length = length});
+  return make_report(std::move(name), plan, shapes, model, rank_counts, capacity);
+}
+
+LODESTONE_INLINE plan_report make_report(std::string name, const epoch_plan& plan,
+                                         std::span<const example_shape> shapes, const cost_model& model,
+                                         std::span<const int> rank_counts, std::int64_t capacity) {
+  std::vector<std::int64_t> lengths;
+  for (const example_shape& shape : shapes) lengths.push_back(shape.length);
+  cost_model attention_alone = model;
+  attention_alone.per_token = attention_alone.per_micro_batch = 0.0;
   plan_report report;
   report.name = std::move(name);
   report.examples = static_cast<std::int64_t>(lengths.size());
@@ -83,20 +95,17 @@ LODESTONE_INLINE plan_report make_report(std::string name, const epoch_plan& pla
     std::int64_t in_step = 0;
     for (const micro_batch& batch : step.micro_batches) {
       ++report.micro_batches;
-      std::int64_t in_batch = 0;
-      for (const std::int64_t example : batch.examples) {
-        const auto i = static_cast<std::size_t>(example);
-        if (++seen[i] > 1) ++report.examples_repeated;
-        in_batch += lengths[i];
-        attention += model.attention(lengths[i]);
-      }
+      const std::int64_t in_batch = stream_tokens(batch, shapes);
+      for (const std::int64_t example : batch.examples)
+        if (++seen[static_cast<std::size_t>(example)] > 1) ++report.examples_repeated;
+      attention += attention_alone.micro_batch(batch, shapes);
       sequences.add(static_cast<std::int64_t>(batch.examples.size()));
       stream.add(in_batch);
       in_step += in_batch;
     }
     step_tokens.add(in_step);
     planned += in_step;
-    const std::vector<double> step_costs = costs(step, lengths, model);
+    const std::vector<double> step_costs = costs(step, shapes, model);
     double sum = 0.0;
     for (const double cost : step_costs) sum += cost;
     report.cost += sum;

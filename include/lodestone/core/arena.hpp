@@ -1,10 +1,8 @@
 // One memory arena per program: blocks are cut from a single allocation whose size is known before the first step.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <map>
 #include <type_traits>
 #include <utility>
@@ -25,54 +23,11 @@ class arena_layout {
   static constexpr std::int64_t alignment = 256;  ///< bytes; what cudaMalloc guarantees and any vector load wants
 
   /// Offset of a new block of `bytes` (rounded up to the alignment). The range grows as needed.
-  [[nodiscard]] std::int64_t allocate(std::int64_t bytes) {
-    const std::int64_t size = (bytes + alignment - 1) / alignment * alignment;
-    auto best = free_.end();
-    for (auto hole = free_.begin(); hole != free_.end(); ++hole)
-      if (hole->second >= size && (best == free_.end() || hole->second < best->second)) best = hole;
-    std::int64_t offset = end_;
-    if (best != free_.end()) {
-      offset = best->first;
-      const std::int64_t rest = best->second - size;
-      free_.erase(best);
-      if (rest > 0) free_.emplace(offset + size, rest);
-    } else {
-      end_ += size;
-      peak_ = std::max(peak_, end_);
-    }
-    if (size > 0) used_.emplace(offset, size);
-    in_use_ += size;
-    return offset;
-  }
+  [[nodiscard]] std::int64_t allocate(std::int64_t bytes);
 
   /// Gives the block at `offset` back; `bytes` is what it was allocated with, and 0 does nothing. Throws error when no
   /// block lies there.
-  void release(std::int64_t offset, std::int64_t bytes) {
-    if (bytes == 0) return;
-    const auto block = used_.find(offset);
-    if (block == used_.end()) throw error("a block was returned twice to its arena");
-    std::int64_t begin = block->first;
-    std::int64_t size = block->second;
-    in_use_ -= size;
-    used_.erase(block);
-    auto next = free_.lower_bound(begin);
-    if (next != free_.end() && begin + size == next->first) {
-      size += next->second;
-      next = free_.erase(next);
-    }
-    if (next != free_.begin()) {
-      const auto previous = std::prev(next);
-      if (previous->first + previous->second == begin) {
-        begin = previous->first;
-        size += previous->second;
-        free_.erase(previous);
-      }
-    }
-    if (begin + size == end_)
-      end_ = begin;
-    else
-      free_.emplace(begin, size);
-  }
+  void release(std::int64_t offset, std::int64_t bytes);
 
   [[nodiscard]] std::int64_t peak() const { return peak_; }      ///< bytes that the range ever needed
   [[nodiscard]] std::int64_t in_use() const { return in_use_; }  ///< bytes of live blocks
@@ -259,3 +214,7 @@ void block<T, Rank, Space>::reset() noexcept {
 }
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/core/arena.ipp>
+#endif

@@ -20,14 +20,7 @@ namespace lodestone {
 class thread_pool {
  public:
   /// Starts threads - 1 workers, none for fewer than two. Throws std::system_error when the system has no more threads.
-  explicit thread_pool(int threads = default_threads()) : spins_(threads <= default_threads() ? spin_limit : 0) {
-    try {
-      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
-    } catch (...) {
-      stop();
-      throw;
-    }
-  }
+  explicit thread_pool(int threads = default_threads());
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
   ~thread_pool() { stop(); }
@@ -36,10 +29,7 @@ class thread_pool {
   [[nodiscard]] int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Cores of the machine; 1 when the system does not tell.
-  [[nodiscard]] static int default_threads() {
-    const unsigned cores = std::thread::hardware_concurrency();
-    return cores == 0 ? 1 : static_cast<int>(cores);
-  }
+  [[nodiscard]] static int default_threads();
 
   /// Returns when no tile runs any more; tiles <= 0 runs none. `work` is called from several threads at once.
   template <class Work>
@@ -49,28 +39,11 @@ class thread_pool {
       for (std::int64_t tile = 0; tile < tiles; ++tile) work(tile);
       return;
     }
-    const std::lock_guard one_job_at_a_time(entry_);
     job mine;
     mine.tiles = tiles;
     mine.call = [](const void* context, std::int64_t tile) { (*static_cast<const Work*>(context))(tile); };
     mine.context = &work;
-    bool somebody_sleeps = false;
-    {
-      const std::lock_guard lock(mutex_);
-      current_ = &mine;
-      generation_.fetch_add(1, std::memory_order_release);
-      somebody_sleeps = sleepers_ > 0;
-    }
-    if (somebody_sleeps) wake_.notify_all();
-    take_tiles(mine);
-    {
-      const std::lock_guard lock(mutex_);
-      current_ = nullptr;  // a worker that wakes late finds nothing
-    }
-    spin_while([&] { return mine.helpers.load(std::memory_order_acquire) != 0; });
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return mine.helpers.load(std::memory_order_relaxed) == 0; });
-    if (mine.failure) std::rethrow_exception(mine.failure);
+    share(mine);
   }
 
  private:
@@ -88,57 +61,15 @@ class thread_pool {
   static constexpr int spin_limit = 1000;
 
   template <class Condition>
-  void spin_while(const Condition& condition) const {
-    for (int i = 0; i < spins_ && condition(); ++i) {
-#if defined(__x86_64__) || defined(__i386__)
-      __builtin_ia32_pause();
-#elif defined(__aarch64__)
-      asm volatile("isb");
-#endif
-    }
-  }
+  void spin_while(const Condition& condition) const;
 
-  void take_tiles(job& mine) {
-    inside_ = true;
-    try {
-      for (std::int64_t tile = mine.next++; tile < mine.tiles; tile = mine.next++) mine.call(mine.context, tile);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!mine.failure) mine.failure = std::current_exception();
-      mine.next = mine.tiles;
-    }
-    inside_ = false;
-  }
+  void share(job& mine);
 
-  void serve() {
-    std::uint64_t seen = 0;
-    for (;;) {
-      spin_while([&] { return generation_.load(std::memory_order_relaxed) == seen; });
-      std::unique_lock lock(mutex_);
-      ++sleepers_;
-      wake_.wait(lock, [&] { return stopping_ || generation_.load(std::memory_order_relaxed) != seen; });
-      --sleepers_;
-      if (stopping_) return;
-      seen = generation_.load(std::memory_order_relaxed);
-      if (current_ == nullptr) continue;  // that job is over
-      job& mine = *current_;              // stays alive while helpers > 0
-      mine.helpers.fetch_add(1, std::memory_order_relaxed);
-      lock.unlock();
-      take_tiles(mine);
-      lock.lock();
-      if (mine.helpers.fetch_sub(1, std::memory_order_release) == 1) done_.notify_all();
-    }
-  }
+  void take_tiles(job& mine);
 
-  void stop() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      generation_.fetch_add(1, std::memory_order_release);  // ends the spinning
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  void serve();
+
+  void stop();
 
   int spins_;
   std::vector<std::thread> workers_;
@@ -154,3 +85,7 @@ class thread_pool {
 };
 
 }  // namespace lodestone
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/core/thread_pool.ipp>
+#endif

@@ -1,4 +1,4 @@
-// From one record to its training examples: encode, apply the length policy, count everything.
+// From one record of any kind to its training examples: encode, apply the length policy, count everything.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/data/over_long.hpp>
+#include <lodestone/data/preference_builder.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/text/chat_encoder.hpp>
@@ -35,16 +36,20 @@ struct example_options {
   bool empty_answer_is_error = false;                     ///< otherwise empty answers are masked and counted
   no_target_policy no_targets = no_target_policy::error;  ///< examples without targets
   fault_policy faults = fault_policy::error;              ///< records that prepare() cannot read or encode
+  preference_options preference{};                        ///< how preference records become groups
 };
 
 /// Turns records into examples. Immutable: safe to call from several threads. The encoder must outlive it.
 template <class Tokenizer>
 class example_builder {
  public:
-  /// Throws config_error for a limit that leaves no room behind the prefix, and for split with last_answer (the parts
-  /// before the last would have nothing to train on).
+  /// Throws config_error for a limit that leaves no room behind the prefix, for split with last_answer (the parts
+  /// before the last would have nothing to train on), and what preference_builder throws.
   example_builder(const chat_encoder<Tokenizer>& encoder, example_options options)
-      : encoder_(&encoder), options_(options), prefix_(static_cast<std::int64_t>(encoder.prefix().size())) {
+      : encoder_(&encoder),
+        options_(std::move(options)),
+        prefix_(static_cast<std::int64_t>(encoder.prefix().size())),
+        preferences_(encoder, options_.preference, options_.length) {
     const length_policy& length = options_.length;
     if (length.max_tokens < 0 || (length.max_tokens > 0 && length.max_tokens <= prefix_ + 1)) {
       throw config_error("a limit of " + std::to_string(length.max_tokens) + " tokens leaves no room", "max_tokens",
@@ -109,6 +114,12 @@ class example_builder {
     }
   }
 
+  /// Appends the examples of a preference record as preference_builder does.
+  void build(const preference_record& record, std::string_view where, std::vector<encoded_sequence>& examples,
+             data_summary& counts) const {
+    preferences_.build(record, where, examples, counts);
+  }
+
   /// As the constructor took them.
   [[nodiscard]] const example_options& options() const { return options_; }
   /// The encoder that the constructor was given, which must outlive the builder.
@@ -151,6 +162,7 @@ class example_builder {
   const chat_encoder<Tokenizer>* encoder_;
   example_options options_;
   std::int64_t prefix_;
+  preference_builder<Tokenizer> preferences_;
 };
 
 }  // namespace lodestone

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include <lodestone/batching/example.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/groups.hpp>
 #include <lodestone/text/chat_encoder.hpp>
 
 namespace lodestone {
@@ -51,18 +51,14 @@ class in_memory_store {
 static_assert(example_store<in_memory_store>);
 
 /// Some examples of a store, in a chosen order and possibly repeated; refers to the store, which must outlive it.
-/// Example i has index i: a repeated example has random numbers of its own.
+/// Example i has index i: a repeated example has random numbers of its own. Preference groups are selected whole and
+/// numbered anew, so that a repeated group is another group.
 template <example_store Store>
 class selected_store {
  public:
-  /// Throws shape_error for an index outside the store.
-  selected_store(const Store& store, std::vector<std::int64_t> indices) : store_(&store), indices_(std::move(indices)) {
-    for (const std::int64_t index : indices_) {
-      if (index < 0 || index >= static_cast<std::int64_t>(store.size())) {
-        throw shape_error("index " + std::to_string(index) + " is outside the store", "selected_store");
-      }
-    }
-  }
+  /// Throws shape_error for an index outside the store and for a group of which some answers are left out.
+  selected_store(const Store& store, std::vector<std::int64_t> indices)
+      : store_(&store), indices_(std::move(indices)), groups_(renumbered_groups(store, indices_)) {}
 
   /// Number of examples, repeats included.
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(indices_.size()); }
@@ -72,6 +68,7 @@ class selected_store {
   [[nodiscard]] example_view operator[](std::int64_t i) const {
     example_view view = (*store_)[source(i)];
     view.index = i;
+    if (!groups_.empty()) view.group = groups_[static_cast<std::size_t>(i)];
     return view;
   }
   /// The index in the underlying store.
@@ -80,7 +77,9 @@ class selected_store {
  private:
   const Store* store_;
   std::vector<std::int64_t> indices_;
+  std::vector<std::int64_t> groups_;  // of each example; empty: no example has one
 };
 static_assert(example_store<selected_store<in_memory_store>>);
+static_assert(example_store<chosen_answers<in_memory_store>>);
 
 }  // namespace lodestone

@@ -71,33 +71,50 @@ std::size_t cut_text(std::string& text, std::size_t count, over_long side);
 
 }  // namespace detail
 
+namespace detail {
+
+/// Cuts the longest messages that are not answers until `encode()`, which returns how many tokens `messages` have now,
+/// gives at most `max_tokens`. False when they are all empty before that.
+template <class Encode>
+bool cut_messages(std::vector<chat_message>& messages, std::int64_t max_tokens, over_long side, const Encode& encode) {
+  std::int64_t current = encode();
+  std::size_t bytes = 0;
+  for (const chat_message& message : messages) bytes += message.content.size();
+  double bytes_per_token = static_cast<double>(bytes) / static_cast<double>(current);
+  while (current > max_tokens) {
+    chat_message* longest = nullptr;
+    for (chat_message& message : messages) {
+      if (message.role == chat_role::assistant || message.content.empty()) continue;
+      if (longest == nullptr || message.content.size() > longest->content.size()) longest = &message;
+    }
+    if (longest == nullptr) return false;
+    const std::int64_t excess = current - max_tokens;
+    const auto size = static_cast<double>(longest->content.size());
+    const auto wanted = static_cast<std::size_t>(std::min(size, static_cast<double>(excess) * bytes_per_token)) + 1;
+    const std::size_t cut = cut_text(longest->content, wanted, side);
+    const std::int64_t before = current;
+    current = encode();
+    // The measured ratio converges in a few rounds whatever the script; doubling guards against cuts that save nothing.
+    const std::int64_t saved = before - current;
+    bytes_per_token = saved > 0 ? static_cast<double>(cut) / static_cast<double>(saved) : 2.0 * bytes_per_token + 1.0;
+  }
+  return true;
+}
+
+}  // namespace detail
+
 /// Cuts the longest messages that are not answers until the conversation fits; nothing when the answers alone do not.
 template <class Tokenizer>
 [[nodiscard]] std::optional<encoded_sequence> truncate_messages(const chat_encoder<Tokenizer>& encoder,
                                                                 std::vector<chat_message> messages,
                                                                 std::int64_t max_tokens, over_long side,
                                                                 std::string_view where) {
-  encoded_sequence current = encoder.encode(messages, where);
-  std::size_t bytes = 0;
-  for (const chat_message& message : messages) bytes += message.content.size();
-  double bytes_per_token = static_cast<double>(bytes) / static_cast<double>(current.size());
-  while (current.size() > max_tokens) {
-    chat_message* longest = nullptr;
-    for (chat_message& message : messages) {
-      if (message.role == chat_role::assistant || message.content.empty()) continue;
-      if (longest == nullptr || message.content.size() > longest->content.size()) longest = &message;
-    }
-    if (longest == nullptr) return std::nullopt;
-    const std::int64_t excess = current.size() - max_tokens;
-    const auto size = static_cast<double>(longest->content.size());
-    const auto wanted = static_cast<std::size_t>(std::min(size, static_cast<double>(excess) * bytes_per_token)) + 1;
-    const std::size_t cut = detail::cut_text(longest->content, wanted, side);
-    const std::int64_t before = current.size();
+  encoded_sequence current;
+  const auto encode = [&] {
     current = encoder.encode(messages, where);
-    // The measured ratio converges in a few rounds whatever the script; doubling guards against cuts that save nothing.
-    const std::int64_t saved = before - current.size();
-    bytes_per_token = saved > 0 ? static_cast<double>(cut) / static_cast<double>(saved) : 2.0 * bytes_per_token + 1.0;
-  }
+    return current.size();
+  };
+  if (!detail::cut_messages(messages, max_tokens, side, encode)) return std::nullopt;
   return current;
 }
 

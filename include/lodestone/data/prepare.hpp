@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <lodestone/core/error.hpp>
@@ -19,6 +20,7 @@
 #include <lodestone/core/thread_pool.hpp>
 #include <lodestone/data/example_builder.hpp>
 #include <lodestone/data/mixture.hpp>
+#include <lodestone/data/preference.hpp>
 #include <lodestone/data/record.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/data/token_store.hpp>
@@ -105,9 +107,15 @@ class prepare_batch {
     for (std::size_t i = 0; i < results.size(); ++i) {
       if (results[i].failure) std::rethrow_exception(results[i].failure);  // the first in the order of the data
       for (std::int32_t time = 0; time < records_[i].times; ++time) {
-        for (const encoded_sequence& example : results[i].examples) {
+        bool has_group = false;
+        for (encoded_sequence& example : results[i].examples) {
+          if (example.group != no_group) {
+            example.group = groups_;  // a repeated record is a group of its own each time
+            has_group = true;
+          }
           sink_.add(example, example_origin{records_[i].file, records_[i].json.line});
         }
+        if (has_group) ++groups_;
         total.add(results[i].counts);
       }
     }
@@ -133,17 +141,19 @@ class prepare_batch {
       try {
         record_options options = builder_.options().record;
         options.format = raw.format;
-        training_record record;
         require_utf8(raw.json, file);
+        const std::string where = source_line(file, raw.json.line);
         if (raw.is_document) {
+          training_record record;
           record.text = raw.json.text;
           record.is_text = true;
           record.line = raw.json.line;
           if (record.text.empty()) throw data_error("the document is empty", file, "remove the file");
+          builder_.build(record, where, out.examples, counts);
         } else {
-          record = parse_record(raw.json, file, options);
+          std::visit([&](const auto& record) { builder_.build(record, where, out.examples, counts); },
+                     parse_any_record(raw.json, file, options));
         }
-        builder_.build(record, source_line(file, raw.json.line), out.examples, counts);
       } catch (const data_error& fault) {
         if (builder_.options().faults == fault_policy::error) throw;
         out.examples.clear();
@@ -164,6 +174,7 @@ class prepare_batch {
   thread_pool& pool_;
   std::vector<raw_record> records_;
   std::size_t bytes_ = 0;
+  std::int64_t groups_ = 0;
 };
 
 }  // namespace detail
@@ -173,6 +184,10 @@ class prepare_batch {
 
 /// Reads all sources, encodes them on the pool and hands every example to `sink.add(encoded_sequence, example_origin)`
 /// in the order of the input (token_store_writer and in_memory_store are sinks).
+///
+/// A record with chosen and rejected, or of a source of format preference, becomes one example for each answer, side by
+/// side, the chosen one first; their groups are numbered 0, 1, 2, ... in this order. A record that a mixture repeats is
+/// a new group each time.
 ///
 /// Memory does not depend on the size of the files: at most 16 MiB of records (or one longer record) and what they
 /// become are held. The result does not depend on the number of threads. Sources with a count or a weight are read

@@ -79,6 +79,10 @@ LODESTONE_INLINE std::string describe(const chat_encoding& encoding, const prepa
                                        {"join_turns", example.record.join_turns},
                                        {"strip_zero_width", example.record.strip_zero_width},
                                        {"no_targets", to_string(example.no_targets)},
+                                       {"plain_prompt", example.record.plain == plain_prompt::chat ? "chat" : "text"},
+                                       {"context_form", example.preference.context_form},
+                                       {"chunk_separator", example.preference.chunk_separator},
+                                       {"score_header", example.preference.score_header},
                                        {"faults", example.faults == fault_policy::skip ? "skip" : "error"},
                                        {"seed", options.seed}};
   return choices.dump();

@@ -21,8 +21,9 @@ LODESTONE_INLINE data_format parse_data_format(std::string_view name) {
   if (name == "alpaca") return data_format::alpaca;
   if (name == "prompt") return data_format::prompt;
   if (name == "text") return data_format::text;
+  if (name == "preference") return data_format::preference;
   throw config_error("no data format is called '" + std::string(name) + "'", "format",
-                     "the names are: auto, messages, conversations (or sharegpt), alpaca, prompt, text");
+                     "the names are: auto, messages, conversations (or sharegpt), alpaca, prompt, text, preference");
 }
 
 namespace detail {
@@ -64,13 +65,15 @@ class record_reader {
         break;
       case data_format::alpaca: alpaca(record); break;
       case data_format::prompt: prompt(record); break;
+      case data_format::preference:
+        fail("the source holds preferences, which are not read here", "choose another format for it");
       default: document(record); break;
     }
     if (!record.is_text) validate(record);
     return record;
   }
 
- private:
+ protected:
   using json = nlohmann::json;
 
   [[noreturn]] void fail(const std::string& what, std::string_view remedy = {}) const {
@@ -179,21 +182,24 @@ class record_reader {
     if (is_set(object_, "system")) add(record, chat_role::system, text_field("system"));
     std::size_t number = 0;
     for (const json& item : object_.at(key)) {
-      const std::string whose = "message " + std::to_string(++number);
-      if (!item.is_object()) fail(whose + ": not an object");
-      for (const char* call : {"tool_calls", "function_call"}) {
-        if (is_set(item, call) && !item.at(call).empty()) {
-          fail(whose + ": " + call + " cannot be trained on", "remove it");
-        }
-      }
-      chat_message message;
-      message.role = role(item, whose);
-      const char* text = item.contains("content") ? "content" : "value";
-      if (!item.contains(text)) fail(whose + ": no content", "add \"content\"");
-      message.content = content(item.at(text), whose);
-      message.weight = message_weight(item, whose);
-      record.messages.push_back(std::move(message));
+      record.messages.push_back(message(item, "message " + std::to_string(++number)));
     }
+  }
+
+  [[nodiscard]] chat_message message(const json& item, const std::string& whose) const {
+    if (!item.is_object()) fail(whose + ": not an object");
+    for (const char* call : {"tool_calls", "function_call"}) {
+      if (is_set(item, call) && !item.at(call).empty()) {
+        fail(whose + ": " + call + " cannot be trained on", "remove it");
+      }
+    }
+    chat_message result;
+    result.role = role(item, whose);
+    const char* text = item.contains("content") ? "content" : "value";
+    if (!item.contains(text)) fail(whose + ": no content", "add \"content\"");
+    result.content = content(item.at(text), whose);
+    result.weight = message_weight(item, whose);
+    return result;
   }
 
   /// A field that is text, or absent or null: then empty.

@@ -8,7 +8,8 @@
 namespace lodestone {
 
 /// Counts of a preparation. Law: every record is accounted for,
-/// records - split + split_parts == examples + skipped + over_long_dropped + without_targets_dropped.
+/// records - split + split_parts - groups + answers
+///   == examples + skipped + over_long_dropped + without_targets_dropped.
 struct data_summary {
   std::int64_t records = 0;                  ///< read, repeats of a mixture included
   std::int64_t conversations = 0;            ///< records with turns, skipped ones not among them
@@ -32,6 +33,9 @@ struct data_summary {
   std::int64_t joined_turns = 0;             ///< turns joined to the one before, which had the same role
   std::int64_t doubled_bos = 0;              ///< removed
   std::int64_t literal_tokens = 0;           ///< control tokens in content, kept as characters
+  std::int64_t groups = 0;                   ///< preference records written
+  std::int64_t answers = 0;                  ///< examples of these groups
+  std::int64_t seams = 0;                    ///< answers that get other tokens when tokenised together with the prompt
   std::vector<std::string> faults{};         ///< the messages of the first ten skipped records
 
   static constexpr std::size_t most_faults = 10;  ///< longest that `faults` becomes

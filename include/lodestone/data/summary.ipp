@@ -16,7 +16,8 @@ LODESTONE_INLINE void data_summary::add(const data_summary& other) {
         &data_summary::without_targets_dropped, &data_summary::without_targets_kept, &data_summary::examples,
         &data_summary::tokens, &data_summary::targets, &data_summary::unknown_tokens, &data_summary::tokens_read,
         &data_summary::empty_answers, &data_summary::unanswered_turns, &data_summary::leading_dropped,
-        &data_summary::joined_turns, &data_summary::doubled_bos, &data_summary::literal_tokens}) {
+        &data_summary::joined_turns, &data_summary::doubled_bos, &data_summary::literal_tokens, &data_summary::groups,
+        &data_summary::answers, &data_summary::seams}) {
     this->*field += other.*field;
   }
   longest = std::max(longest, other.longest);
@@ -78,6 +79,9 @@ LODESTONE_INLINE std::string data_summary::to_text() const {
   line("split", split);
   line("parts of split records", split_parts);
   line("examples", examples, true);
+  line("preference groups", groups);
+  line("answers in them", answers);
+  line("answers whose joint tokenisation would differ", seams);
   line("examples without targets", without_targets_kept);
   line("tokens", tokens, true);
   line("targets", targets, true);

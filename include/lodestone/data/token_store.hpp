@@ -52,8 +52,10 @@ template <class Tokenizer>
 /// Examples in a safetensors file: a model of example_store whose pages are read when touched.
 ///
 /// Tensors, for n examples of N tokens in all: tokens I32[N], labels I32[N] (shifted, -1 for none), weights F32[N],
-/// offsets I64[n + 1], example_weights F64[n], origins I64[n, 2] (file, line; may be absent). Metadata: "format",
-/// "tokenizer" (fingerprint), "vocabulary_size", and what the preparation adds ("template", "options", "sources").
+/// offsets I64[n + 1], example_weights F64[n], origins I64[n, 2] (file, line; may be absent). With preferences also
+/// groups I64[n] (-1 for none), roles I32[n], prompts I64[n], references F64[n] (not a number for none); with chunks
+/// also chunks I64[...] and chunk_offsets I64[n + 1]. Metadata: "format", "tokenizer" (fingerprint), "vocabulary_size",
+/// and what the preparation adds ("template", "options", "sources").
 class token_store {
  public:
   /// Throws io_error when the file cannot be read, format_error naming the tensor when it is not a token store.
@@ -73,7 +75,8 @@ class token_store {
   [[nodiscard]] const std::filesystem::path& name() const { return file_.name(); }  ///< the file's path
 
   /// Reads every token, label and weight and throws format_error at the first that no model of that vocabulary can
-  /// train on: call it once before training on a store of uncertain origin.
+  /// train on, and for chunks that do not ascend within their example and prompts that differ within a group; what
+  /// unit_begins() throws for groups. Call it once before training on a store of uncertain origin.
   void verify(std::int64_t vocabulary_size) const;
 
   /// Throws config_error unless the store was made with the tokenizer of that fingerprint.
@@ -90,6 +93,13 @@ class token_store {
   std::span<const std::int64_t> offsets_;
   std::span<const double> example_weights_;
   std::span<const std::int64_t> origins_;
+  // Empty where the file has none:
+  std::span<const std::int64_t> groups_;
+  std::span<const std::int32_t> roles_;
+  std::span<const std::int64_t> prompts_;
+  std::span<const double> references_;
+  std::span<const std::int64_t> chunks_;
+  std::span<const std::int64_t> chunk_offsets_;
 };
 static_assert(example_store<token_store>);
 
@@ -118,9 +128,9 @@ class spill_file {
 
 }  // namespace detail
 
-/// Writes a token store example by example. Memory: 32 bytes an example and a few buffers, whatever the number of
-/// tokens; they wait in nameless temporary files in the folder of the store, so the disk holds them twice for a moment.
-/// The store appears under its name with commit() or not at all.
+/// Writes a token store example by example. Memory: 72 bytes an example, 8 for every bound of its chunks, and a few
+/// buffers, whatever the number of tokens; they wait in nameless temporary files in the folder of the store, so the
+/// disk holds them twice for a moment. The store appears under its name with commit() or not at all.
 class token_store_writer {
  public:
   /// Throws config_error when the file exists and may not be replaced, io_error when the folder cannot be written.
@@ -150,6 +160,13 @@ class token_store_writer {
   std::vector<std::int64_t> offsets_{0};
   std::vector<double> example_weights_;
   std::vector<std::int64_t> origins_;
+  std::vector<std::int64_t> groups_;
+  std::vector<std::int32_t> roles_;
+  std::vector<std::int64_t> prompts_;
+  std::vector<double> references_;
+  std::vector<std::int64_t> chunks_;
+  std::vector<std::int64_t> chunk_offsets_{0};
+  bool has_preferences_ = false;
 };
 
 }  // namespace lodestone

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <fcntl.h>
@@ -24,6 +25,16 @@ LODESTONE_INLINE token_store::token_store(const std::filesystem::path& name) : f
   offsets_ = file_.values<std::int64_t>("offsets");
   example_weights_ = file_.values<double>("example_weights");
   if (file_.find("origins") != nullptr) origins_ = file_.values<std::int64_t>("origins");
+  if (file_.find("groups") != nullptr) {
+    groups_ = file_.values<std::int64_t>("groups");
+    roles_ = file_.values<std::int32_t>("roles");
+    prompts_ = file_.values<std::int64_t>("prompts");
+    references_ = file_.values<double>("references");
+  }
+  if (file_.find("chunks") != nullptr) {
+    chunks_ = file_.values<std::int64_t>("chunks");
+    chunk_offsets_ = file_.values<std::int64_t>("chunk_offsets");
+  }
   const auto require = [&](bool holds, const char* tensor, const char* what) {
     if (!holds) throw format_error(what, where + ": tensor '" + tensor + "'", "prepare the data again");
   };
@@ -34,13 +45,39 @@ LODESTONE_INLINE token_store::token_store(const std::filesystem::path& name) : f
   require(weights_.size() == tokens_.size(), "weights", "has another length than tokens");
   require(example_weights_.size() + 1 == offsets_.size(), "example_weights", "has not one value an example");
   require(origins_.empty() || origins_.size() == 2 * example_weights_.size(), "origins", "is not [examples, 2]");
+  const std::size_t n = example_weights_.size();
+  if (file_.find("groups") != nullptr) {
+    require(groups_.size() == n, "groups", "has not one value an example");
+    require(roles_.size() == n, "roles", "has not one value an example");
+    require(prompts_.size() == n, "prompts", "has not one value an example");
+    require(references_.size() == n, "references", "has not one value an example");
+  }
+  if (file_.find("chunks") != nullptr) {
+    require(chunk_offsets_.size() == n + 1, "chunk_offsets", "has not one value an example and one more");
+    require(chunk_offsets_.front() == 0, "chunk_offsets", "does not begin with 0");
+    require(std::is_sorted(chunk_offsets_.begin(), chunk_offsets_.end()), "chunk_offsets", "decreases");
+    require(chunk_offsets_.back() == static_cast<std::int64_t>(chunks_.size()), "chunk_offsets",
+            "does not end at the last bound");
+  }
 }
 
 LODESTONE_INLINE example_view token_store::operator[](std::int64_t i) const {
   const auto first = static_cast<std::size_t>(begin(i));
   const auto count = static_cast<std::size_t>(length(i));
-  return {tokens_.subspan(first, count), labels_.subspan(first, count), weights_.subspan(first, count),
-          example_weights_[static_cast<std::size_t>(i)], i};
+  const auto at = static_cast<std::size_t>(i);
+  example_view example{tokens_.subspan(first, count), labels_.subspan(first, count), weights_.subspan(first, count),
+                       example_weights_[at], i};
+  if (!groups_.empty()) {
+    example.group = groups_[at];
+    example.role = roles_[at];
+    example.prompt = prompts_[at];
+    example.reference = references_[at];
+  }
+  if (!chunk_offsets_.empty()) {
+    const auto chunk = static_cast<std::size_t>(chunk_offsets_[at]);
+    example.chunks = chunks_.subspan(chunk, static_cast<std::size_t>(chunk_offsets_[at + 1]) - chunk);
+  }
+  return example;
 }
 
 LODESTONE_INLINE example_origin token_store::origin(std::int64_t i) const {
@@ -50,8 +87,25 @@ LODESTONE_INLINE example_origin token_store::origin(std::int64_t i) const {
 
 LODESTONE_INLINE void token_store::verify(std::int64_t vocabulary_size) const {
   const auto is_token = [&](std::int32_t id) { return id >= 0 && id < vocabulary_size; };
+  if (!groups_.empty()) static_cast<void>(unit_begins(*this));
+  example_view chosen;
   for (std::int64_t i = 0; i < size(); ++i) {
     const example_view example = (*this)[i];
+    const auto fail = [&](const char* what) {
+      throw format_error("example " + std::to_string(i) + ": " + what, name().string(), "prepare the data again");
+    };
+    for (std::size_t j = 0; j < example.chunks.size(); ++j) {
+      const std::int64_t least = j == 0 ? 0 : example.chunks[j - 1] + 1;
+      if (example.chunks[j] < least || example.chunks[j] > length(i)) fail("its chunks do not ascend within it");
+    }
+    if (example.group != no_group) {
+      if (example.role == 0) chosen = example;
+      if (!std::equal(example.chunks.begin(), example.chunks.end(), chosen.chunks.begin(), chosen.chunks.end()) ||
+          !std::equal(example.tokens.begin(), example.tokens.begin() + example.prompt, chosen.tokens.begin(),
+                      chosen.tokens.begin() + chosen.prompt)) {
+        fail("its prompt differs from that of the chosen answer");
+      }
+    }
     for (std::size_t r = 0; r < example.tokens.size(); ++r) {
       const std::int32_t label = example.labels[r];
       const float weight = example.weights[r];
@@ -124,26 +178,54 @@ LODESTONE_INLINE void token_store_writer::add(const example_view& example, examp
   example_weights_.push_back(example.weight);
   origins_.push_back(origin.file);
   origins_.push_back(origin.line);
+  groups_.push_back(example.group);
+  roles_.push_back(example.role);
+  prompts_.push_back(example.prompt);
+  references_.push_back(example.reference);
+  chunks_.insert(chunks_.end(), example.chunks.begin(), example.chunks.end());
+  chunk_offsets_.push_back(static_cast<std::int64_t>(chunks_.size()));
+  has_preferences_ = has_preferences_ || example.group != no_group || example.role != 0 || example.prompt != 0 ||
+                     !std::isnan(example.reference);
 }
 
 LODESTONE_INLINE void token_store_writer::commit(std::map<std::string, std::string> metadata) {
   metadata["format"] = token_store_format;
   const std::int64_t n = size();
   const std::int64_t total = total_tokens();
-  safetensors::writer out(final_name_,
-                          {{"tokens", dtype::i32, {total}},
-                           {"labels", dtype::i32, {total}},
-                           {"weights", dtype::f32, {total}},
-                           {"offsets", dtype::i64, {n + 1}},
-                           {"example_weights", dtype::f64, {n}},
-                           {"origins", dtype::i64, {n, 2}}},
-                          metadata);
+  std::vector<safetensors::declaration> tensors{{"tokens", dtype::i32, {total}},
+                                                {"labels", dtype::i32, {total}},
+                                                {"weights", dtype::f32, {total}},
+                                                {"offsets", dtype::i64, {n + 1}},
+                                                {"example_weights", dtype::f64, {n}},
+                                                {"origins", dtype::i64, {n, 2}}};
+  if (has_preferences_) {
+    tensors.push_back({"groups", dtype::i64, {n}});
+    tensors.push_back({"roles", dtype::i32, {n}});
+    tensors.push_back({"prompts", dtype::i64, {n}});
+    tensors.push_back({"references", dtype::f64, {n}});
+  }
+  if (!chunks_.empty()) {
+    tensors.push_back({"chunks", dtype::i64, {chunk_offsets_.back()}});
+    tensors.push_back({"chunk_offsets", dtype::i64, {n + 1}});
+  }
+  safetensors::writer out(final_name_, std::move(tensors), metadata);
+  const auto write = [&](const auto& values) { out.write(std::as_bytes(std::span(values))); };
   tokens_.replay(out);
   labels_.replay(out);
   weights_.replay(out);
-  out.write(std::as_bytes(std::span<const std::int64_t>(offsets_)));
-  out.write(std::as_bytes(std::span<const double>(example_weights_)));
-  out.write(std::as_bytes(std::span<const std::int64_t>(origins_)));
+  write(offsets_);
+  write(example_weights_);
+  write(origins_);
+  if (has_preferences_) {
+    write(groups_);
+    write(roles_);
+    write(prompts_);
+    write(references_);
+  }
+  if (!chunks_.empty()) {
+    write(chunks_);
+    write(chunk_offsets_);
+  }
   out.commit();
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -13,16 +12,8 @@
 namespace lodestone::generate {
 
 /// A stream of one sequence of `tokens` that starts at position `begin` of a sequence of `length` tokens.
-[[nodiscard]] inline token_batch continuation(std::span<const std::int32_t> tokens, std::int64_t begin,
-                                              std::int64_t length) {
-  token_batch batch;
-  batch.tokens.assign(tokens.begin(), tokens.end());
-  batch.positions.resize(tokens.size());
-  std::iota(batch.positions.begin(), batch.positions.end(), static_cast<std::int32_t>(begin));
-  batch.lengths.assign(tokens.size(), length);
-  batch.slices = {{0, batch.size(), 0, batch.size()}};
-  return batch;
-}
+[[nodiscard]] token_batch continuation(std::span<const std::int32_t> tokens, std::int64_t begin,
+                                              std::int64_t length);
 
 /// Up to `max_new_tokens` tokens after `prompt`; `each(token)` hears every one and may return false to stop. Ends after
 /// a token of `stop_tokens`, which is part of the result. Of equally likely tokens the one with the lowest id wins.
@@ -45,11 +36,15 @@ std::vector<std::int32_t> greedy(Model& model, std::span<const std::int32_t> pro
     const auto row = values.flat();
     const auto token = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
     result.push_back(token);
-    if (!each(token) || std::ranges::find(stop_tokens, token) != stop_tokens.end() ||
+    if (!each(token) || std::find(stop_tokens.begin(), stop_tokens.end(), token) != stop_tokens.end() ||
         static_cast<std::int64_t>(result.size()) == max_new_tokens)
       return result;
-    next = continuation(std::span{&result.back(), 1}, cache.length, length);
+    next = continuation({&result.back(), 1}, cache.length, length);
   }
 }
 
 }  // namespace lodestone::generate
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/generate/greedy.ipp>
+#endif

@@ -3,10 +3,9 @@
 
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
+#include <vector>
 
-#include <lodestone/core/error.hpp>
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/preference.hpp>
 
@@ -39,23 +38,23 @@ struct logo {
   /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
-                                    std::span<double> c) const {
-    return preference_loss("logo", terms("logo"), totals, sequences, scored, log_probs, c,
-                           [&](const scored_answer& answer) { return log_prob_reward(answer, length_normalised); });
-  }
+                                    std::span<double> c) const;
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
 
   /// The settings with gamma worked out; throws config_error unless exactly one of its two forms is given.
-  [[nodiscard]] preference_terms terms(std::string_view name) const {
-    return {.beta = beta,
-            .gamma = target_margin(name, beta, gamma, gamma_beta_ratio),
-            .sft_weight = sft_weight,
-            .sft = sft,
-            .by = by,
-            .label_smoothing = label_smoothing};
-  }
+  [[nodiscard]] preference_terms terms(std::string_view name = "logo") const;
+
+ private:
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<logo>);
+static_assert(loss_function<logo> && compares_answers<logo>);
 
 /// SimPO's loss: LOGO with one rejected answer to a group and lambda = 0. A group with more throws data_error.
 struct simpo {
@@ -75,23 +74,24 @@ struct simpo {
   /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
-                                    std::span<double> c) const {
-    const logo same{.beta = beta,
-                    .gamma = gamma,
-                    .gamma_beta_ratio = gamma_beta_ratio,
-                    .sft_weight = 0.0,
-                    .by = by,
-                    .label_smoothing = label_smoothing,
-                    .length_normalised = length_normalised};
-    for (const preference_group& group : preference_groups("simpo", sequences, scored, log_probs))
-      if (group.rejected.size() > 1)
-        throw data_error(std::to_string(group.rejected.size()) + " rejected answers, and SimPO compares with one",
-                         "example " + std::to_string(group.chosen.example), "take LOGO, or one rejected answer");
-    return preference_loss("simpo", same.terms("simpo"), totals, sequences, scored, log_probs, c,
-                           [&](const scored_answer& answer) { return log_prob_reward(answer, length_normalised); });
-  }
+                                    std::span<double> c) const;
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
+
+ private:
+  [[nodiscard]] preference_terms terms() const;
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<simpo>);
+static_assert(loss_function<simpo> && compares_answers<simpo>);
 
 }  // namespace lodestone::loss
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/loss/logo.ipp>
+#endif

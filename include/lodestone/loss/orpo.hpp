@@ -1,9 +1,8 @@
 // ORPO (Hong et al., arXiv 2403.07691): supervised fine-tuning with a penalty on the odds of rejected answers.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
+#include <vector>
 
 #include <lodestone/loss/concept.hpp>
 #include <lodestone/loss/preference.hpp>
@@ -38,21 +37,24 @@ struct orpo {
   /// Fills c[k] = d loss / d log p_k and returns this micro-batch's share of the loss.
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
-                                    std::span<double> c) const {
-    const preference_terms terms{.penalty_weight = penalty_weight,
-                                 .sft_weight = sft_weight,
-                                 .sft = sft,
-                                 .by = by,
-                                 .label_smoothing = label_smoothing};
-    return preference_loss("orpo", terms, totals, sequences, scored, log_probs, c, [&](const scored_answer& answer) {
-      const sloped_value mean = log_prob_reward(answer, length_normalised);
-      const double log_prob = std::min(mean.value, largest_log_prob);
-      const double missing = -std::expm1(log_prob);  // 1 - p
-      return sloped_value{log_prob - std::log(missing), mean.slope / missing};
-    });
-  }
+                                    std::span<double> c) const;
+
+  /// Rewards and log-probabilities of the groups of this micro-batch.
+  [[nodiscard]] std::vector<preference_outcome> outcomes(std::span<const sequence> sequences,
+                                                         std::span<const scored_token> scored,
+                                                         std::span<const double> log_probs) const;
+
+ private:
+  [[nodiscard]] preference_terms terms() const;
+  [[nodiscard]] std::vector<preference_group> groups(std::span<const sequence> sequences,
+                                                     std::span<const scored_token> scored,
+                                                     std::span<const double> log_probs) const;
 };
 
-static_assert(loss_function<orpo>);
+static_assert(loss_function<orpo> && compares_answers<orpo>);
 
 }  // namespace lodestone::loss
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/loss/orpo.ipp>
+#endif

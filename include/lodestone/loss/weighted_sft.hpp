@@ -1,13 +1,10 @@
 // Supervised fine-tuning with LongAlign's loss weighting and its alternatives: one normaliser to choose.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include <lodestone/core/error.hpp>
 #include <lodestone/loss/concept.hpp>
 
 namespace lodestone {
@@ -45,43 +42,11 @@ struct weighted_sft {
   /// 0 for empty log_probs.
   [[nodiscard]] double coefficients(const step_totals& totals, std::span<const sequence> sequences,
                                     std::span<const scored_token> scored, std::span<const double> log_probs,
-                                    std::span<double> c) const {
-    if (c.size() != scored.size() || (!log_probs.empty() && log_probs.size() != scored.size()))
-      throw shape_error("coefficients and log-probabilities must be as many as scored tokens", "weighted_sft");
-    const std::vector<double> scale = sequence_scales(totals, sequences);
-    double value = 0.0;
-    for (std::size_t k = 0; k < scored.size(); ++k) {
-      c[k] = -scale[static_cast<std::size_t>(scored[k].sequence)] * scored[k].weight;
-      if (!log_probs.empty() && c[k] != 0.0) value += c[k] * log_probs[k];
-    }
-    return value;
-  }
+                                    std::span<double> c) const;
 
   /// d loss / d (a_t l_t) for each sequence; 0 for one that contributes nothing.
   [[nodiscard]] std::vector<double> sequence_scales(const step_totals& totals,
-                                                    std::span<const sequence> sequences) const {
-    if ((per == normalize::constant || per == normalize::user) && !(divisor > 0.0))
-      throw config_error("must be positive", "loss.divisor", "LongWriter uses 30");
-    const bool by_pack = per == normalize::pack || per == normalize::constant;
-    const std::vector<pack_sum> packs = by_pack ? sum_packs(sequences) : std::vector<pack_sum>{};
-    std::vector<double> scale(sequences.size(), 0.0);
-    for (std::size_t i = 0; i < sequences.size(); ++i) {
-      const sequence& s = sequences[i];
-      if (!contributes(s)) continue;
-      switch (per) {
-        case normalize::sequence: scale[i] = s.weight / (totals.sequence_weight * s.target_weight); break;
-        case normalize::token: scale[i] = s.weight / totals.token_weight; break;
-        case normalize::user: scale[i] = s.weight / divisor; break;
-        case normalize::pack: scale[i] = s.weight / (totals.packs * find(packs, s.pack).token_weight); break;
-        case normalize::constant: {
-          const pack_sum& own = find(packs, s.pack);
-          scale[i] = s.weight * own.sequences / (totals.packs * own.token_weight * divisor);
-          break;
-        }
-      }
-    }
-    return scale;
-  }
+                                                    std::span<const sequence> sequences) const;
 
  private:
   struct pack_sum {
@@ -92,23 +57,15 @@ struct weighted_sft {
 
   [[nodiscard]] static bool contributes(const sequence& s) { return s.weight > 0.0 && s.target_weight > 0.0; }
 
-  [[nodiscard]] static std::vector<pack_sum> sum_packs(std::span<const sequence> sequences) {
-    std::vector<pack_sum> packs;
-    for (const sequence& s : sequences) {
-      if (!contributes(s)) continue;
-      auto own = std::find_if(packs.begin(), packs.end(), [&](const pack_sum& p) { return p.pack == s.pack; });
-      if (own == packs.end()) own = packs.insert(packs.end(), pack_sum{.pack = s.pack});
-      own->token_weight += s.weight * s.target_weight;
-      own->sequences += 1.0;
-    }
-    return packs;
-  }
+  [[nodiscard]] static std::vector<pack_sum> sum_packs(std::span<const sequence> sequences);
 
-  [[nodiscard]] static const pack_sum& find(const std::vector<pack_sum>& packs, std::int32_t pack) {
-    return *std::find_if(packs.begin(), packs.end(), [&](const pack_sum& p) { return p.pack == pack; });
-  }
+  [[nodiscard]] static const pack_sum& find(const std::vector<pack_sum>& packs, std::int32_t pack);
 };
 
 static_assert(loss_function<weighted_sft>);
 
 }  // namespace lodestone::loss
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/loss/weighted_sft.ipp>
+#endif

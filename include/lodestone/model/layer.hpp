@@ -324,13 +324,15 @@ class decoder_layers {
   /// The slices that a layer uses: those of the batch, narrowed by the layer's sliding window.
   [[nodiscard]] std::vector<slice> layer_slices(const pass& p, place where) const {
     std::vector<slice> slices = where.gathers ? p.row_slices : p.slices;
-    if (const std::int64_t window = config_.window(where.layer); window > 0)
+    std::int64_t keys = 0;  // no row sees more
+    for (const slice& s : slices) keys = std::max(keys, s.k_end);
+    if (const std::int64_t window = config_.window(where.layer); window > 0 && window < keys)
       for (slice& s : slices) {
         if (s.kind == slice_kind::full)
           throw shape_error("layer " + std::to_string(where.layer) +
                                 " has a sliding window, which a full slice cannot "
                                 "follow",
-                            "attention", "use a model without a window, or batches without shared prefixes");
+                            "attention", "compute the answers to a prompt one by one (batching separate)");
         s.window = s.window == 0 ? window : std::min(s.window, window);
       }
     return slices;

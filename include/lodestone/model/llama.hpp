@@ -124,6 +124,16 @@ class llama {
     return loss;
   }
 
+  /// What log_probs() does to the store, without a batch: a rank that has none joins the others' collectives.
+  void join_log_probs() {
+    for (std::int64_t unit = 0; unit <= config_.layers; ++unit) {
+      weights_->acquire(unit);
+      weights_->release(unit);
+    }
+    head_.acquire();
+    head_.release();
+  }
+
   /// What train() does to the store, without a micro-batch: a rank that has none left joins the others' collectives.
   void join(bool is_linear, bool is_last) {
     const auto visit = [&](std::int64_t unit) {

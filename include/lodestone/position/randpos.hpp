@@ -1,7 +1,6 @@
 // RandPos: position ids drawn from the whole window without repetition, in order.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -15,12 +14,7 @@ namespace detail {
 
 /// A uniformly random subset of [low, low + width) with as many ids as `out` has places, ascending: selection sampling,
 /// which takes each id with probability (ids wanted) / (ids left). Requires out.size() <= width.
-inline void draw_ascending(std::span<std::int32_t> out, std::int64_t low, std::int64_t width, random_stream& random) {
-  auto left = static_cast<std::uint64_t>(width);
-  std::size_t next = 0;
-  for (std::int64_t id = low; next < out.size(); ++id, --left)
-    if (random.below(left) < out.size() - next) out[next++] = static_cast<std::int32_t>(id);
-}
+void draw_ascending(std::span<std::int32_t> out, std::int64_t low, std::int64_t width, random_stream& random);
 
 }  // namespace detail
 
@@ -30,13 +24,13 @@ struct randpos {
   std::int64_t window = 65'536;  ///< L
 
   /// Writes the ids; throws config_error when the example is longer than the window.
-  void fill(const example_view& example, std::uint64_t seed, std::uint64_t epoch, std::span<std::int32_t> out) const {
-    check_window(static_cast<std::int64_t>(out.size()), window, example);
-    random_stream random(seed, random_purpose::position, epoch, static_cast<std::uint64_t>(example.index));
-    detail::draw_ascending(out, 0, window, random);
-  }
+  void fill(const example_view& example, std::uint64_t seed, std::uint64_t epoch, std::span<std::int32_t> out) const;
 };
 
 static_assert(position_policy<randpos>);
 
 }  // namespace lodestone::position
+
+#ifndef LODESTONE_COMPILED
+#include <lodestone/position/randpos.ipp>
+#endif

@@ -36,12 +36,17 @@ concept chat_tokenizer = requires(const T& tokenizer, std::string_view text, std
   { tokenizer.prefix() } -> std::convertible_to<std::vector<std::int32_t>>;
 };
 
-/// A tokenised sequence that owns its memory; see example_view for the meaning of labels and weights.
+/// A tokenised sequence that owns its memory; see example_view for the meaning of its members.
 struct encoded_sequence {
-  std::vector<std::int32_t> tokens;  ///< [n]
-  std::vector<std::int32_t> labels;  ///< [n], shifted: what row r predicts, or no_label
-  std::vector<float> weights;        ///< [n], 0 where there is no label
-  double weight = 1.0;               ///< w, the weight of the example
+  std::vector<std::int32_t> tokens;    ///< [n]
+  std::vector<std::int32_t> labels;    ///< [n], shifted: what row r predicts, or no_label
+  std::vector<float> weights;          ///< [n], 0 where there is no label
+  double weight = 1.0;                 ///< w, the weight of the example
+  std::int64_t group = no_group;       ///< preference group
+  std::int32_t role = 0;               ///< 0 chosen, j > 0 rejected answer j of its group
+  std::int64_t prompt = 0;             ///< tokens that all answers of its group share
+  double reference = no_reference;     ///< log-probability of its targets under a reference model
+  std::vector<std::int64_t> chunks{};  ///< bounds of the context's chunks; empty: unknown
 
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }  ///< n
   /// Number of rows with a label.
@@ -49,8 +54,17 @@ struct encoded_sequence {
     return static_cast<std::int64_t>(labels.size()) - std::count(labels.begin(), labels.end(), no_label);
   }
   /// The same rows, valid while the vectors stay as they are; `index` is the key of the example's random numbers.
-  [[nodiscard]] example_view view(std::int64_t index = 0) const { return {tokens, labels, weights, weight, index}; }
-  friend bool operator==(const encoded_sequence&, const encoded_sequence&) = default;
+  [[nodiscard]] example_view view(std::int64_t index = 0) const {
+    return {tokens, labels, weights, weight, index, group, role, prompt, reference, chunks};
+  }
+  /// Member by member; two unknown references are equal, though no_reference is not a number.
+  friend bool operator==(const encoded_sequence& a, const encoded_sequence& b) {
+    const bool has_same_reference =
+        a.reference == b.reference || (a.reference != a.reference && b.reference != b.reference);
+    return has_same_reference &&
+           std::tie(a.tokens, a.labels, a.weights, a.weight, a.group, a.role, a.prompt, a.chunks) ==
+               std::tie(b.tokens, b.labels, b.weights, b.weight, b.group, b.role, b.prompt, b.chunks);
+  }
 };
 
 /// How the pieces of a conversation (prompt, answer, prompt, ...), which are tokenised apart, are joined.
@@ -168,6 +182,18 @@ class chat_encoder {
     std::vector<chat_segment> segments = render_prompt(form_, messages);
     encoding_report counts;
     return join(segments, counts).tokens;
+  }
+
+  /// Segments that the caller rendered, and cut or joined as he wants: alone, behind the prefix; or behind `before`, a
+  /// sequence that they continue, of which the result repeats the last token as row 0 (it predicts the first new one).
+  /// `end_id` is what a segment with is_end_token becomes; without it that segment is text.
+  [[nodiscard]] encoded_sequence encode_segments(std::vector<chat_segment> segments, std::optional<std::int32_t> end_id,
+                                                 std::span<const std::int32_t> before = {},
+                                                 encoding_report* report = nullptr) const {
+    encoding_report counts;
+    encoded_sequence result = join(segments, counts, end_id, before);
+    if (report != nullptr) *report = counts;
+    return result;
   }
 
   /// The template in use: "{eos}" is replaced by the token, and original_end_labels is applied.
@@ -342,12 +368,25 @@ class chat_encoder {
   }
 
   [[nodiscard]] encoded_sequence join(std::vector<chat_segment>& segments, encoding_report& counts,
-                                      std::optional<std::int32_t> end_id) const {
-    remove_doubled_prefix(segments, counts);
+                                      std::optional<std::int32_t> end_id,
+                                      std::span<const std::int32_t> before = {}) const {
     assembly work;
-    for (const std::int32_t id : prefix_) push(work, id, 0.0);
+    if (before.empty()) {
+      remove_doubled_prefix(segments, counts);
+      for (const std::int32_t id : prefix_) push(work, id, 0.0);
+    } else {
+      push(work, before.back(), 0.0);
+      work.is_start = false;
+      if (is_control(before.back())) work.last = before.back();
+    }
     piece waiting;
     for (const chat_segment& segment : segments) {
+      if (segment.bounds_chunk) {
+        flush(work, waiting);
+        const std::int64_t place = work.sequence.size();
+        std::vector<std::int64_t>& bounds = work.sequence.chunks;
+        if (bounds.empty() || bounds.back() < place) bounds.push_back(place);  // a chunk without tokens is none
+      }
       if (segment.is_end_token && end_id) {
         flush(work, waiting);
         if (!segment.is_label_only) {
@@ -371,7 +410,8 @@ class chat_encoder {
     }
     flush(work, waiting);
     if (const auto unknown = tokenizer_->unknown_id()) {
-      counts.unknown_tokens += std::count(work.sequence.tokens.begin(), work.sequence.tokens.end(), *unknown);
+      counts.unknown_tokens +=
+          std::count(work.sequence.tokens.begin() + (before.empty() ? 0 : 1), work.sequence.tokens.end(), *unknown);
     }
     return std::move(work.sequence);
   }

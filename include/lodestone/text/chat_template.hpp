@@ -100,6 +100,7 @@ struct chat_segment {
   bool is_end_token = false;   ///< the template's end token
   bool is_label_only = false;  ///< the end token as a label of the token before, not as input
   bool starts_piece = false;   ///< tokenised apart from what precedes it
+  bool bounds_chunk = false;   ///< a chunk of the context begins or ends here: cuts, and the encoder notes the place
   bool is_first_token_target = false;  ///< only the first token of the segment is a target (answer_end::next_token)
   double weight = 0.0;                 ///< a_t of its tokens as targets; 0: no targets
   std::int32_t message = -1;           ///< index of the message it belongs to

@@ -183,12 +183,9 @@ class loop {
   void announce(const progress& at, const epoch_plan& plan, std::span<const std::int64_t> lengths) {
     if (program_.group().rank() != 0) return;
     std::vector<std::int64_t> packs;
+    const std::vector<example_shape> shapes = batching::shapes(data_);
     for (const step_plan& step : plan.steps)
-      for (const micro_batch& batch : step.micro_batches) {
-        std::int64_t tokens = 0;
-        for (const std::int64_t example : batch.examples) tokens += lengths[static_cast<std::size_t>(example)];
-        packs.push_back(tokens);
-      }
+      for (const micro_batch& batch : step.micro_batches) packs.push_back(stream_tokens(batch, shapes));
     run_started started;
     started.title = options_.title;
     started.steps = at.steps;
@@ -225,7 +222,8 @@ class loop {
                      .packs = static_cast<std::int64_t>(step.micro_batches.size()),
                      .seconds = seconds,
                      .clipped = result.clipped,
-                     .skipped = result.skipped});
+                     .skipped = result.skipped,
+                     .preference = summarise(result.outcomes)});
   }
 
   /// Evaluates and saves where they are due; returns the step of the last checkpoint.
@@ -244,20 +242,21 @@ class loop {
     const auto start = std::chrono::steady_clock::now();
     const evaluation own = program_.evaluate(held_out_, options_.position_bucket, options_.seed);
     evaluated_ = at.step;
-    const bool is_best = own.sequence_loss < at.best_loss;
+    const bool is_best = own.loss < at.best_loss;
     if (is_best) {
-      at.best_loss = own.sequence_loss;
+      at.best_loss = own.loss;
       at.best_step = at.step;
     }
     evaluation_record event;
     event.step = at.step;
-    event.loss = own.sequence_loss;
+    event.loss = own.loss;
     event.token_loss = own.token_loss;
     event.tokens = own.tokens;
     event.targets = own.targets;
     event.sequences = own.sequences;
     event.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     event.best = is_best;
+    event.preference = own.preference;
     for (std::size_t k = 0; k < own.bucket_loss.size(); ++k)
       event.buckets.push_back({static_cast<std::int64_t>(k) * options_.position_bucket,
                                (static_cast<std::int64_t>(k) + 1) * options_.position_bucket, own.bucket_loss[k],

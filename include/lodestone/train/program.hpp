@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -15,6 +17,7 @@
 #include <lodestone/batching/concept.hpp>
 #include <lodestone/dist/concept.hpp>
 #include <lodestone/loss/concept.hpp>
+#include <lodestone/loss/outcome.hpp>
 #include <lodestone/model/cost.hpp>
 #include <lodestone/optim/concept.hpp>
 #include <lodestone/position/concept.hpp>
@@ -23,16 +26,85 @@
 
 namespace lodestone {
 
-/// Mean losses of a set of examples without training on it.
+/// Mean losses of a set of examples without training on it. For a loss that compares answers the means over sequences
+/// and targets are those of the chosen answers.
 struct evaluation {
+  double loss = 0.0;           ///< what training lowers: sequence_loss, or the program's loss where it compares answers
   double sequence_loss = 0.0;  ///< mean over sequences of the mean over targets (LongAlign equation 2)
   double token_loss = 0.0;     ///< mean over targets
   std::int64_t sequences = 0;  ///< all examples of the set, those without targets included
   std::int64_t targets = 0;    ///< scored tokens
   std::int64_t tokens = 0;     ///< of all examples
-  std::vector<double> bucket_loss;  ///< unweighted mean over targets predicted from a row of the bucket
+  std::vector<double> bucket_loss;           ///< unweighted mean over targets predicted from a row of the bucket
   std::vector<std::int64_t> bucket_targets;  ///< in each bucket; 0: its loss is 0 and means nothing
+  preference_summary preference{};           ///< of the set's groups, where the loss compares answers
 };
+
+namespace detail {
+
+/// What evaluate() adds up over sequences, in one vector for one reduction.
+class evaluation_sums {
+ public:
+  template <example_store Data>
+  evaluation_sums(const Data& data, std::int64_t bucket)
+      : bucket_(bucket), sequences_(static_cast<std::int64_t>(data.size())), sums_(fixed, 0.0) {
+    std::int64_t buckets = 0;
+    for (std::int64_t i = 0; bucket > 0 && i < sequences_; ++i)
+      buckets = std::max(buckets, (static_cast<std::int64_t>(data.length(i)) + bucket - 1) / bucket);
+    sums_.resize(fixed + 2 * static_cast<std::size_t>(buckets), 0.0);
+  }
+
+  /// A sequence of `batch`, which holds `example`; one that is not `scored` counts with its tokens alone.
+  void add(const example_view& example, const sequence& own, const token_batch& batch,
+           std::span<const double> log_probs, bool scored) {
+    sums_[tokens] += static_cast<double>(own.end - own.begin);
+    if (!scored || own.target_weight == 0.0) return;
+    const std::int64_t before = std::ssize(example.tokens) - (own.end - own.begin);  // tokens of a shared prompt
+    double sum = 0.0;
+    for (auto k = static_cast<std::size_t>(own.scored_begin); k < static_cast<std::size_t>(own.scored_end); ++k) {
+      sum -= batch.scored[k].weight * log_probs[k];
+      if (sums_.size() == fixed) continue;
+      const std::int64_t row = std::max(before - 1, before + batch.scored[k].row - own.begin);  // in the example
+      const auto at = fixed + 2 * static_cast<std::size_t>(row / bucket_);
+      sums_[at] -= log_probs[k];
+      sums_[at + 1] += 1.0;
+    }
+    sums_[sequence_losses] += own.weight * sum / own.target_weight;
+    sums_[sequence_weights] += own.weight;
+    sums_[token_losses] += own.weight * sum;
+    sums_[token_weights] += own.weight * own.target_weight;
+    sums_[targets] += static_cast<double>(own.scored_end - own.scored_begin);
+  }
+
+  /// The means over all ranks.
+  template <class Communicator>
+  [[nodiscard]] evaluation reduce(Communicator& group) {
+    group.all_reduce(std::span<double>{sums_});
+    evaluation result;
+    const auto mean = [&](std::size_t sum, std::size_t weight) {
+      return sums_[weight] > 0.0 ? sums_[sum] / sums_[weight] : 0.0;
+    };
+    result.sequence_loss = mean(sequence_losses, sequence_weights);
+    result.token_loss = mean(token_losses, token_weights);
+    result.sequences = sequences_;
+    result.targets = static_cast<std::int64_t>(sums_[targets]);
+    result.tokens = static_cast<std::int64_t>(sums_[tokens]);
+    for (std::size_t at = fixed; at < sums_.size(); at += 2) {
+      result.bucket_loss.push_back(mean(at, at + 1));
+      result.bucket_targets.push_back(static_cast<std::int64_t>(sums_[at + 1]));
+    }
+    return result;
+  }
+
+ private:
+  enum : std::size_t { sequence_losses, sequence_weights, token_losses, token_weights, targets, tokens, fixed };
+
+  std::int64_t bucket_;
+  std::int64_t sequences_;
+  std::vector<double> sums_;  // the fixed ones, then loss and targets of each bucket
+};
+
+}  // namespace detail
 
 /// The seven parts of a training program.
 ///
@@ -46,7 +118,8 @@ class program {
   static_assert(loss_function<Loss>,
                 "the loss must fill one coefficient per scored token: see loss/concept.hpp for what it must have");
   static_assert(batching_strategy<Batching>,
-                "the batching strategy must have plan(lengths, seed, epoch) -> epoch_plan: see batching/concept.hpp");
+                "the batching strategy must have plan(lengths or shapes, seed, epoch) -> epoch_plan: see "
+                "batching/concept.hpp");
   static_assert(position_policy<Position>,
                 "the position policy must have fill(example, seed, epoch, out): see position/concept.hpp");
   static_assert(activations::activation_policy<Activations>,
@@ -88,13 +161,17 @@ class program {
   /// The plan of an epoch over `data`; the same on every rank.
   template <example_store Data>
   [[nodiscard]] epoch_plan plan(const Data& data, std::uint64_t seed, std::uint64_t epoch) const {
-    return batching_.plan(lengths(data), seed, epoch);
+    if constexpr (plans_shapes<Batching>)
+      return batching_.plan(std::span<const example_shape>{lodestone::batching::shapes(data)}, seed, epoch);
+    else
+      return batching_.plan(std::span<const std::int64_t>{lengths(data)}, seed, epoch);
   }
 
   /// Who computes what in a step: balanced by attention and linear cost.
   template <example_store Data>
   [[nodiscard]] lodestone::batching::assignment assign(const Data& data, const step_plan& step) const {
-    return lodestone::batching::assign(lodestone::batching::costs(step, lengths(data), cost_), group_->size());
+    return lodestone::batching::assign(lodestone::batching::costs(step, lodestone::batching::shapes(data), cost_),
+                                       group_->size());
   }
 
   /// Forward, loss, backward, reduce, clip, update.
@@ -118,9 +195,9 @@ class program {
     train::need most;
     std::int64_t parked = 0;
     for (const micro_batch* candidate : largest(data, plan)) {
-      const token_batch batch = lodestone::batching::assemble(data, *candidate, position_, 0, 0, 0, options_);
-      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, loss_.is_linear(),
-                                                                      model_.weights().trained());
+      const token_batch batch = longest_stream(data, *candidate);
+      const train::need need = train::count_micro_batch<Model>(model_.config(), batch, table_, is_linear(*candidate),
+                                                               model_.weights().trained());
       if (need.activation_bytes >= most.activation_bytes) most = need;
       parked = std::max(parked, need.parked_bytes);
     }
@@ -139,10 +216,11 @@ class program {
     if (budget_->device_bytes == 0) device_bytes = model_.backend().available_memory() / group_->size();
     const std::int64_t parking = model_.backend().available_parking() / group_->size();
     const std::int64_t host_bytes = budget_->host_bytes >= 0 ? std::min(parking, budget_->host_bytes) : parking;
-    const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+    const token_batch batch = longest_stream(data, *candidates.front());
     for (std::int64_t limit = device_bytes;;) {
-      table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, loss_.is_linear(),
-                                             weights.trained()).table;
+      table_ = train::fit_activations<Model>(model_.config(), batch, limit, host_bytes, is_linear(*candidates.front()),
+                                             weights.trained())
+                   .table;
       const std::int64_t excess = needs(data, plan).activation_bytes - device_bytes;
       if (excess <= 0) return;
       limit -= excess;  // another micro-batch needs a little more than the one with the most tokens
@@ -168,12 +246,12 @@ class program {
     const train::need need = reserve(data, plan);
     const std::vector<const micro_batch*> candidates = largest(data, plan);
     if (!candidates.empty()) {
-      const token_batch batch = lodestone::batching::assemble(data, *candidates.front(), position_, 0, 0, 0, options_);
+      const token_batch batch = longest_stream(data, *candidates.front());
       const auto no_coefficients = [](std::span<const double>, std::span<double> c) {
         std::ranges::fill(c, 0.0);
         return 0.0;
       };
-      model_.train(batch, table_, loss_.is_linear(), no_coefficients, false);
+      model_.train(batch, table_, is_linear(*candidates.front()), no_coefficients, false);
       model_.weights().zero_gradients();
       if constexpr (requires { model_.backend().choose_products(); }) {
         model_.backend().memory().reserve(0);
@@ -184,51 +262,21 @@ class program {
     return need;
   }
 
-  /// Losses on `data`, each example in a stream of its own, with `bucket` tokens a position bucket (0: none). The work
-  /// is divided among the ranks; every rank returns the same numbers.
+  /// Losses on `data`, with `bucket` tokens a position bucket (0: none): each example in a stream of its own or, batching,
+  /// loss and data are for preferences, each group as in training. The work is divided among the ranks; every rank
+  /// returns the same numbers.
   template <example_store Data>
   [[nodiscard]] evaluation evaluate(const Data& data, std::int64_t bucket = 0, std::uint64_t seed = 0) {
-    const auto count = static_cast<std::int64_t>(data.size());
-    std::int64_t buckets = 0;
-    for (std::int64_t i = 0; bucket > 0 && i < count; ++i)
-      buckets = std::max(buckets, (static_cast<std::int64_t>(data.length(i)) + bucket - 1) / bucket);
-    // Sums in one vector for one reduction: sequence losses, sequences, token losses, weights, targets, tokens,
-    // buckets.
-    std::vector<double> sums(static_cast<std::size_t>(6 + 2 * buckets), 0.0);
-    for (std::int64_t i = group_->rank(); i < count; i += group_->size()) {
+    if constexpr (plans_shapes<Batching> && compares_answers<Loss>) {
+      if (data.size() > 0 && data[0].group != no_group) return evaluate_groups(data, bucket, seed);
+    }
+    detail::evaluation_sums sums(data, bucket);
+    for (std::int64_t i = group_->rank(); i < static_cast<std::int64_t>(data.size()); i += group_->size()) {
       const token_batch batch = lodestone::batching::assemble(data, micro_batch{{i}}, position_, seed, 0, 0, options_);
-      const std::vector<double> log_probs = model_.log_probs(batch);
-      double own = 0.0;
-      double weight = 0.0;
-      for (std::size_t k = 0; k < log_probs.size(); ++k) {
-        own -= batch.scored[k].weight * log_probs[k];
-        weight += batch.scored[k].weight;
-        if (buckets == 0) continue;
-        const auto at = static_cast<std::size_t>(6 + 2 * (batch.scored[k].row / bucket));
-        sums[at] -= log_probs[k];
-        sums[at + 1] += 1.0;
-      }
-      sums[5] += static_cast<double>(batch.size());
-      if (weight == 0.0) continue;
-      const double w = batch.sequences.front().weight;
-      sums[0] += w * own / weight;
-      sums[1] += w;
-      sums[2] += w * own;
-      sums[3] += w * weight;
-      sums[4] += static_cast<double>(log_probs.size());
+      sums.add(data[i], batch.sequences.front(), batch, model_.log_probs(batch), true);
     }
-    group_->all_reduce(std::span<double>{sums});
-    evaluation result;
-    result.sequence_loss = sums[1] > 0.0 ? sums[0] / sums[1] : 0.0;
-    result.token_loss = sums[3] > 0.0 ? sums[2] / sums[3] : 0.0;
-    result.sequences = count;
-    result.targets = static_cast<std::int64_t>(sums[4]);
-    result.tokens = static_cast<std::int64_t>(sums[5]);
-    for (std::int64_t k = 0; k < buckets; ++k) {
-      const auto at = static_cast<std::size_t>(6 + 2 * k);
-      result.bucket_loss.push_back(sums[at + 1] > 0.0 ? sums[at] / sums[at + 1] : 0.0);
-      result.bucket_targets.push_back(static_cast<std::int64_t>(sums[at + 1]));
-    }
+    evaluation result = sums.reduce(*group_);
+    result.loss = result.sequence_loss;
     return result;
   }
 
@@ -242,6 +290,48 @@ class program {
   }
 
  private:
+  /// evaluate() for examples that are answers of preference groups.
+  template <example_store Data>
+  [[nodiscard]] evaluation evaluate_groups(const Data& data, std::int64_t bucket, std::uint64_t seed) {
+    step_plan step;  // all of the data
+    for (step_plan& part : plan(data, seed, 0).steps)
+      std::ranges::move(part.micro_batches, std::back_inserter(step.micro_batches));
+    const step_totals totals = lodestone::batching::totals(data, step);
+    const lodestone::batching::assignment ranks = assign(data, step);
+    detail::evaluation_sums sums(data, bucket);
+    std::vector<std::pair<std::int64_t, std::vector<preference_outcome>>> outcomes;
+    double loss = 0.0;
+    for (const std::int64_t place : ranks.of_rank[static_cast<std::size_t>(group_->rank())]) {
+      const micro_batch& own = step.micro_batches[static_cast<std::size_t>(place)];
+      const token_batch batch = lodestone::batching::assemble(data, own, position_, seed, 0, place, options_);
+      const std::vector<double> log_probs = train::log_probs(model_, batch, own.arranged);
+      std::vector<double> c(log_probs.size());
+      loss += loss_.coefficients(totals, batch.sequences, batch.scored, log_probs, c);
+      outcomes.emplace_back(place, loss_.outcomes(batch.sequences, batch.scored, log_probs));
+      for (const sequence& s : batch.sequences) sums.add(data[s.example], s, batch, log_probs, s.role == 0);
+    }
+    group_->all_reduce(std::span<double>{&loss, 1});
+    evaluation result = sums.reduce(*group_);
+    result.loss = loss;
+    result.preference = summarise(train::gather_outcomes(outcomes, step.micro_batches.size(), *group_));
+    return result;
+  }
+
+  /// What the model is given of a micro-batch at once: its stream, or the longest one of those computed one by one.
+  template <example_store Data>
+  [[nodiscard]] token_batch longest_stream(const Data& data, const micro_batch& plan) const {
+    const token_batch batch = lodestone::batching::assemble(data, plan, position_, 0, 0, 0, options_);
+    if (plan.arranged != arrangement::one_by_one) return batch;
+    const auto size = [](const sequence& s) { return std::pair(s.end - s.begin, s.scored_end - s.scored_begin); };
+    const auto longest = std::ranges::max_element(batch.sequences, {}, size);
+    return lodestone::batching::single(batch, static_cast<std::size_t>(longest - batch.sequences.begin()));
+  }
+
+  /// Whether the coefficients are known before the head runs; those of examples computed one by one are.
+  [[nodiscard]] bool is_linear(const micro_batch& plan) const {
+    return loss_.is_linear() || plan.arranged == arrangement::one_by_one;
+  }
+
   /// The micro-batch with the most tokens, then the others that may need the most memory. Where blocks fall in the
   /// arena depends on all their sizes, so one with fewer tokens can need a little more: those near the most tokens or
   /// targets (three quarters of it, 32 of each at most) are candidates.
@@ -253,8 +343,7 @@ class program {
     };
     std::vector<sized> all;
     for (const step_plan& step : plan.steps)
-      for (const micro_batch& batch : step.micro_batches)
-        all.push_back({&batch, lodestone::batching::totals(data, step_plan{{batch}})});
+      for (const micro_batch& batch : step.micro_batches) all.push_back({&batch, stream_totals(data, batch)});
     std::vector<const micro_batch*> result;
     for (const auto size : {&step_totals::tokens, &step_totals::targets}) {
       std::ranges::stable_sort(all, [&](const sized& a, const sized& b) { return a.totals.*size > b.totals.*size; });
@@ -264,6 +353,19 @@ class program {
           result.push_back(all[i].batch);
     }
     return result;
+  }
+
+  /// Tokens and targets of what the model is given of a micro-batch at once, at most.
+  template <example_store Data>
+  [[nodiscard]] static step_totals stream_totals(const Data& data, const micro_batch& plan) {
+    if (plan.arranged != arrangement::one_by_one) return lodestone::batching::totals(data, step_plan{{plan}});
+    step_totals most;
+    for (const std::int64_t example : plan.examples) {
+      const step_totals own = lodestone::batching::totals(data, step_plan{{micro_batch{{example}}}});
+      most.tokens = std::max(most.tokens, own.tokens);
+      most.targets = std::max(most.targets, own.targets);
+    }
+    return most;
   }
 
   Model model_;

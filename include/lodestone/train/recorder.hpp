@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <lodestone/loss/outcome.hpp>
+
 namespace lodestone {
 
 /// A key of the resolved configuration and its value, as text.
@@ -49,6 +51,7 @@ struct step_record {
   double seconds = 0.0;           ///< wall time of the step
   bool clipped = false;           ///< the gradient was scaled down to the clipping norm
   bool skipped = false;           ///< loss or gradient was not finite: the weights are unchanged
+  preference_summary preference{};  ///< of the step's groups, for losses that compare answers
 
   /// 0 when `seconds` is.
   [[nodiscard]] double tokens_per_second() const { return seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0; }
@@ -75,6 +78,7 @@ struct evaluation_record {
   double seconds = 0.0;                  ///< wall time of the scoring
   bool best = false;                     ///< the lowest `loss` of this run so far
   std::vector<position_bucket> buckets = {};  ///< ascending, disjoint
+  preference_summary preference{};            ///< of the set's groups, for losses that compare answers
 };
 
 /// How much a message matters.

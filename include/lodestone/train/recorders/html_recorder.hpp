@@ -50,6 +50,8 @@ class html_recorder {
 
   void add_held_out(html_report& page) const;
 
+  void add_preferences(html_report& page) const;
+
   void add_evaluation(html_report& page) const;
 
   void add_data(html_report& page) const;

@@ -62,6 +62,7 @@ LODESTONE_INLINE html_report html_recorder::report() const {
   html_report page(started_.title.empty() ? "Training run" : started_.title, status());
   add_summary(page);
   add_training(page);
+  add_preferences(page);
   add_evaluation(page);
   add_data(page);
   add_tables(page);
@@ -103,6 +104,15 @@ LODESTONE_INLINE void html_recorder::add_summary(html_report& page) const {
                        of_name.size() > 1 ? "at step " + format_count(of_name.front()->step) + ": " +
                                                 format_fixed(of_name.front()->loss, 4)
                                           : ""});
+  }
+  for (const std::string& name : names()) {
+    const auto of_name = evaluations(name);
+    if (of_name.back()->preference.groups == 0) continue;
+    const auto percent = [](const evaluation_record& e) { return format_fixed(100.0 * e.preference.accuracy, 1) + "%"; };
+    numbers.push_back({percent(*of_name.back()), name + " accuracy",
+                       of_name.size() > 1
+                           ? "at step " + format_count(of_name.front()->step) + ": " + percent(*of_name.front())
+                           : ""});
   }
   numbers.push_back({format_short(static_cast<double>(tokens)), "tokens trained on",
                      format_short(static_cast<double>(targets)) + " of them targets"});
@@ -159,6 +169,77 @@ LODESTONE_INLINE void html_recorder::add_held_out(html_report& page) const {
     held.series.push_back(std::move(s));
   }
   if (!held.series.empty()) page.add_line_plot(held);
+}
+
+LODESTONE_INLINE void html_recorder::add_preferences(html_report& page) const {
+  std::vector<const step_record*> steps;
+  for (const step_record& s : history_.steps)
+    if (s.preference.groups > 0) steps.push_back(&s);
+  std::vector<const evaluation_record*> held_out;
+  for (const evaluation_record& e : history_.evaluations)
+    if (e.preference.groups > 0) held_out.push_back(&e);
+  if (steps.empty() && held_out.empty()) return;
+  page.add_heading("Preferences");
+  const auto of_steps = [&](const char* name, double preference_summary::*member) {
+    plot_series line{.name = name};
+    for (const step_record* s : steps) {
+      line.x.push_back(static_cast<double>(s->step));
+      line.y.push_back(s->preference.*member);
+    }
+    if (line.y.size() >= 40) line.y = smoothed(line.y, static_cast<double>(line.y.size()) / 20.0);
+    return line;
+  };
+  const auto of_held_out = [&](const char* name, double preference_summary::*member) {
+    plot_series line{.name = name, .dashed = true};
+    for (const evaluation_record* e : held_out) {
+      line.x.push_back(static_cast<double>(e->step));
+      line.y.push_back(e->preference.*member);
+    }
+    return line;
+  };
+  const auto plot = [&](const char* title, const char* y_label, std::vector<plot_series> series, bool from_zero,
+                        const char* caption) {
+    std::erase_if(series, [](const plot_series& s) { return s.x.empty(); });
+    page.add_line_plot({.title = title,
+                        .x_label = "optimiser step",
+                        .y_label = y_label,
+                        .caption = caption,
+                        .series = std::move(series),
+                        .from_zero = from_zero});
+  };
+  using summary = preference_summary;
+  plot("Accuracy", "share of groups",
+       {of_steps("training", &summary::accuracy), of_held_out("held out", &summary::accuracy)}, true,
+       "Groups whose chosen answer is rewarded more than every rejected one.");
+  plot("Margin", "reward", {of_steps("training", &summary::margin), of_held_out("held out", &summary::margin)}, false,
+       "Reward of the chosen answer less the mean reward of the rejected ones.");
+  plot("Rewards", "reward",
+       {of_steps("chosen", &summary::chosen_reward), of_steps("rejected", &summary::rejected_reward)}, false, "");
+  plot("Log-probabilities", "nats per token",
+       {of_steps("chosen", &summary::chosen_log_prob), of_steps("rejected", &summary::rejected_log_prob)}, false, "");
+  plot("Supervised term", "nats", {of_steps("training", &summary::sft), of_held_out("held out", &summary::sft)}, false,
+       "Of the chosen answer, before its weight.");
+  const auto histogram = [&](const std::string& when, std::vector<double> margins) {
+    page.add_histogram({.title = "Margins " + when,
+                        .x_label = "reward of the chosen answer less that of the rejected ones",
+                        .y_label = "groups",
+                        .values = std::move(margins)});
+  };
+  if (!held_out.empty()) {
+    histogram("before training, held out", held_out.front()->preference.margins);
+    if (held_out.size() > 1)
+      histogram("at step " + format_count(held_out.back()->step) + ", held out", held_out.back()->preference.margins);
+  } else {
+    const std::size_t part = std::max<std::size_t>(1, steps.size() / 10);
+    const auto joined = [&](std::size_t begin, std::size_t end) {
+      std::vector<double> all;
+      for (std::size_t i = begin; i < end; ++i)
+        all.insert(all.end(), steps[i]->preference.margins.begin(), steps[i]->preference.margins.end());
+      return all;
+    };
+    histogram("of the first tenth of the steps", joined(0, part));
+    histogram("of the last tenth of the steps", joined(steps.size() - part, steps.size()));
+  }
 }
 
 LODESTONE_INLINE void html_recorder::add_evaluation(html_report& page) const {

@@ -16,8 +16,23 @@ namespace lodestone {
 
 namespace detail {
 
+/// Adds the numbers of a preference step to its record; of other steps nothing.
+inline void add_preference(nlohmann::ordered_json& record, const preference_summary& p) {
+  if (p.groups == 0) return;
+  record["groups"] = p.groups;
+  record["rewards_chosen"] = p.chosen_reward;
+  record["rewards_rejected"] = p.rejected_reward;
+  record["margin"] = p.margin;
+  record["accuracy"] = p.accuracy;
+  record["log_probs_chosen"] = p.chosen_log_prob;
+  record["log_probs_rejected"] = p.rejected_log_prob;
+  record["sft"] = p.sft;
+  record["margins"] = p.margins;
+}
+
 inline nlohmann::ordered_json to_json(const step_record& r) {
-  return {{"event", "step"},
+  nlohmann::ordered_json record =
+         {{"event", "step"},
           {"step", r.step},
           {"steps", r.steps},
           {"epoch", r.epoch},
@@ -33,16 +48,21 @@ inline nlohmann::ordered_json to_json(const step_record& r) {
           {"tokens_per_second", r.tokens_per_second()},
           {"clipped", r.clipped},
           {"skipped", r.skipped}};
+  add_preference(record, r.preference);
+  return record;
 }
 
 inline nlohmann::ordered_json to_json(const evaluation_record& r) {
   nlohmann::ordered_json buckets = nlohmann::ordered_json::array();
   for (const position_bucket& b : r.buckets)
     buckets.push_back({{"begin", b.begin}, {"end", b.end}, {"loss", b.loss}, {"targets", b.targets}});
-  return {{"event", "evaluation"}, {"step", r.step},           {"name", r.name},
+  nlohmann::ordered_json record =
+         {{"event", "evaluation"}, {"step", r.step},           {"name", r.name},
           {"loss", r.loss},        {"token_loss", r.token_loss}, {"tokens", r.tokens},
           {"targets", r.targets},  {"sequences", r.sequences}, {"seconds", r.seconds},
           {"best", r.best},        {"buckets", std::move(buckets)}};
+  add_preference(record, r.preference);
+  return record;
 }
 
 // JSON has no NaN: it is written as null and read back as NaN.
@@ -50,6 +70,22 @@ inline double number(const nlohmann::json& record, const char* key) {
   const auto found = record.find(key);
   if (found == record.end() || found->is_null()) return std::numeric_limits<double>::quiet_NaN();
   return found->get<double>();
+}
+
+inline preference_summary preference_from_json(const nlohmann::json& r) {
+  preference_summary out;
+  out.groups = r.value("groups", out.groups);
+  if (out.groups == 0) return out;
+  out.chosen_reward = number(r, "rewards_chosen");
+  out.rejected_reward = number(r, "rewards_rejected");
+  out.margin = number(r, "margin");
+  out.accuracy = number(r, "accuracy");
+  out.chosen_log_prob = number(r, "log_probs_chosen");
+  out.rejected_log_prob = number(r, "log_probs_rejected");
+  out.sft = number(r, "sft");
+  for (const nlohmann::json& margin : r.value("margins", nlohmann::json::array()))
+    out.margins.push_back(margin.is_number() ? margin.get<double>() : std::numeric_limits<double>::quiet_NaN());
+  return out;
 }
 
 inline step_record step_from_json(const nlohmann::json& r) {
@@ -68,6 +104,7 @@ inline step_record step_from_json(const nlohmann::json& r) {
   out.seconds = number(r, "seconds");
   out.clipped = r.value("clipped", false);
   out.skipped = r.value("skipped", false);
+  out.preference = preference_from_json(r);
   return out;
 }
 
@@ -85,6 +122,7 @@ inline evaluation_record evaluation_from_json(const nlohmann::json& r) {
   for (const nlohmann::json& b : r.value("buckets", nlohmann::json::array()))
     out.buckets.push_back({b.value("begin", std::int64_t{0}), b.value("end", std::int64_t{0}), number(b, "loss"),
                            b.value("targets", std::int64_t{0})});
+  out.preference = preference_from_json(r);
   return out;
 }
 

@@ -56,6 +56,11 @@ LODESTONE_INLINE void progress_recorder::record(const evaluation_record& event) 
   print("step " + format_count(event.step) + "  " + event.name + " loss " + format_fixed(event.loss, 4) +
         "  per token " + format_fixed(event.token_loss, 4) + "  " + format_count(event.targets) + " targets in " +
         format_duration(event.seconds) + (event.best ? "  best so far" : ""));
+  if (event.preference.groups > 0)
+    print("step " + format_count(event.step) + "  " + event.name + " accuracy " +
+          format_fixed(event.preference.accuracy, 3) + "  margin " + format_fixed(event.preference.margin, 4) +
+          "  rewards " + format_fixed(event.preference.chosen_reward, 4) + " / " +
+          format_fixed(event.preference.rejected_reward, 4) + "  " + format_count(event.preference.groups) + " groups");
 }
 
 LODESTONE_INLINE void progress_recorder::record(const message& event) {
@@ -79,6 +84,9 @@ LODESTONE_INLINE bool progress_recorder::is_terminal(std::FILE* stream) {
 LODESTONE_INLINE std::string progress_recorder::details(const step_record& event) const {
   std::string text = "  loss " + format_fixed(event.loss, 4) + "  lr " + format_number(event.learning_rate, 3) +
                      "  |g| " + format_number(event.gradient_norm, 3);
+  if (event.preference.groups > 0)
+    text += "  margin " + format_fixed(event.preference.margin, 3) + "  accuracy " +
+            format_fixed(event.preference.accuracy, 2);
   if (unreported_seconds_ > 0.0)
     text += "  " + format_short(static_cast<double>(unreported_tokens_) / unreported_seconds_) + " tok/s";
   if (event.step < event.steps)

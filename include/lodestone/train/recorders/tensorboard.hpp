@@ -73,6 +73,7 @@ class tensorboard_recorder {
   [[nodiscard]] static detail::protobuf start(std::int64_t step);
 
   static void add(detail::protobuf& summary, const std::string& tag, double value);
+  static void add(detail::protobuf& summary, const std::string& name, const preference_summary& preference);
 
   void write_summary(std::int64_t step, const detail::protobuf& summary);
 

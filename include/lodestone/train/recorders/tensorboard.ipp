@@ -106,6 +106,7 @@ LODESTONE_INLINE void tensorboard_recorder::record(const step_record& event) {
   add(summary, "train/gradient_norm", event.gradient_norm);
   add(summary, "train/tokens_per_second", event.tokens_per_second());
   add(summary, "train/epoch", event.epoch);
+  add(summary, "train", event.preference);
   write_summary(event.step, summary);
 }
 
@@ -116,7 +117,20 @@ LODESTONE_INLINE void tensorboard_recorder::record(const evaluation_record& even
   for (const position_bucket& b : event.buckets)
     if (b.targets > 0)
       add(summary, event.name + "/loss_by_position/" + std::to_string(b.begin) + "-" + std::to_string(b.end), b.loss);
+  add(summary, event.name, event.preference);
   write_summary(event.step, summary);
+}
+
+LODESTONE_INLINE void tensorboard_recorder::add(detail::protobuf& summary, const std::string& name,
+                                                const preference_summary& preference) {
+  if (preference.groups == 0) return;
+  add(summary, name + "/rewards/chosen", preference.chosen_reward);
+  add(summary, name + "/rewards/rejected", preference.rejected_reward);
+  add(summary, name + "/rewards/margins", preference.margin);
+  add(summary, name + "/rewards/accuracies", preference.accuracy);
+  add(summary, name + "/logps/chosen", preference.chosen_log_prob);
+  add(summary, name + "/logps/rejected", preference.rejected_log_prob);
+  add(summary, name + "/sft", preference.sft);
 }
 
 LODESTONE_INLINE detail::protobuf tensorboard_recorder::start(std::int64_t step) {

@@ -1,4 +1,4 @@
-// One rank of supervised fine-tuning, assembled from the library's parts for one arithmetic.
+// One rank of a training run, assembled from the library's parts for one arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@
 namespace lodestone_cli {
 
 /// What every rank of a run is given.
-struct sft_job {
+struct training_job {
   const settings& s;
   const lodestone::model_config& config;
   const any_store& examples;
@@ -40,14 +40,14 @@ struct sft_job {
 };
 
 /// One rank of a run on the host or on a GPU. Returns the outcome, the same on every rank.
-lodestone::run_finished train_on_host(const sft_job& job, lodestone::dist::threads::communicator& group);
-lodestone::run_finished train_on_device(const sft_job& job, lodestone::dist::threads::communicator& group);
+lodestone::run_finished train_on_host(const training_job& job, lodestone::dist::threads::communicator& group);
+lodestone::run_finished train_on_device(const training_job& job, lodestone::dist::threads::communicator& group);
 
 inline lodestone::train::loop_options make_loop_options(const settings& s) {
   lodestone::train::loop_options options;
   std::filesystem::path model = s.model;
   if (!model.has_filename()) model = model.parent_path();
-  options.title = "Fine-tuning of " + model.filename().string();
+  options.title = (s.command == "sft" ? "Fine-tuning of " : "Preference optimisation of ") + model.filename().string();
   options.epochs = s.epochs;
   options.max_steps = s.max_steps;
   options.seed = static_cast<std::uint64_t>(s.seed);
@@ -77,7 +77,7 @@ void take_best(Store& weights, const lodestone::run_folder& folder) {
 }
 
 template <class Arithmetic>
-lodestone::run_finished train_rank(const sft_job& job, lodestone::dist::threads::communicator& group) {
+lodestone::run_finished train_rank(const training_job& job, lodestone::dist::threads::communicator& group) {
   using backend = typename Arithmetic::backend;
   const settings& s = job.s;
   namespace parameters = lodestone::parameters;

@@ -1,11 +1,13 @@
-// sft: supervised fine-tuning, assembled from the library's parts.
+// sft and prefer: training runs, assembled from the library's parts.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,7 +25,7 @@
 #include "commands.hpp"
 #include "data_parts.hpp"
 #include "program_parts.hpp"
-#include "sft_rank.hpp"
+#include "train_rank.hpp"
 
 namespace lodestone_cli {
 namespace {
@@ -82,6 +84,21 @@ void add_recorders(lodestone::recorder_list& recorders, const settings& s, const
 
 }  // namespace
 
+void require_groups(const any_store& examples, std::string_view what, const settings& s) {
+  for (std::int64_t i = 0; i < examples.size(); ++i) {
+    const lodestone::example_view example = examples[i];
+    if (example.group == lodestone::no_group)
+      throw lodestone::data_error("example " + std::to_string(i) + " has no chosen and rejected answers",
+                                  std::string(what),
+                                  "give records with prompt, chosen and rejected, or train with lodestone sft");
+    if (s.loss == "dpo" && !std::isfinite(example.reference))
+      throw lodestone::data_error("example " + std::to_string(i) + " has no log-probability under a reference model",
+                                  std::string(what),
+                                  "lodestone score prints those of a model; store them as reference_chosen and "
+                                  "reference_rejected");
+  }
+}
+
 lodestone::dtype export_type(const settings& s) {
   using lodestone::dtype;
   if (s.export_dtype != "same")
@@ -94,13 +111,14 @@ lodestone::dtype export_type(const settings& s) {
   return types.size() == 1 ? *types.begin() : dtype::f32;  // mixed: nothing may be lost
 }
 
-int run_sft(const settings& s) {
+lodestone::run_finished run_training(const settings& s) {
   static_cast<void>(arithmetic_of(s));  // faults in the settings show before the data are read
   if (s.backend == "cuda" && s.ranks > 1)
     throw lodestone::config_error("ranks that share a GPU would wait for each other", "ranks", "use one rank");
-  const lodestone::model_config config =
-      lodestone::with_rope_override(lodestone::read_model_config(s.model), make_rope_override(s));
+  const lodestone::model_config config = read_config(s);
   static_cast<void>(make_optimizer(s));
+  static_cast<void>(make_loss(s).coefficients({}, {}, {}, {}, {}));  // as above
+  const answers wanted = s.command == "sft" ? answers::chosen : answers::all;
   const bool has_adapters = !make_trained(s, config).projections;
   const auto pool = std::make_shared<lodestone::thread_pool>(thread_count(s));
   any_store examples, held_out;
@@ -108,9 +126,13 @@ int run_sft(const settings& s) {
   {
     const text_parts text(s, s.end_of_text);
     lodestone::data_summary summary;
-    examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data", &summary);
+    examples = load_examples(s.data, s, text, config.vocabulary, *pool, "data", &summary, wanted);
     warnings = summary.warnings();
-    if (!s.held_out.empty()) held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out");
+    if (!s.held_out.empty()) held_out = load_examples(s.held_out, s, text, config.vocabulary, *pool, "held out", nullptr, wanted);
+  }
+  if (wanted == answers::all) {
+    require_groups(examples, "data", s);
+    require_groups(held_out, "held_out", s);
   }
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < examples.size(); ++i) longest = std::max(longest, examples.length(i));
@@ -134,7 +156,7 @@ int run_sft(const settings& s) {
   lodestone::run_finished done;
   try {
     lodestone::dist::threads::run(static_cast<int>(s.ranks), [&](lodestone::dist::threads::communicator& group) {
-      const sft_job job{s, config, examples, held_out, folder, checkpoint, recorders, signals, pool, export_type(s)};
+      const training_job job{s, config, examples, held_out, folder, checkpoint, recorders, signals, pool, export_type(s)};
       const lodestone::run_finished own = s.backend == "cuda" ? train_on_device(job, group) : train_on_host(job, group);
       if (group.rank() == 0) done = own;
     });
@@ -146,18 +168,24 @@ int run_sft(const settings& s) {
     }
     throw;
   }
-  if (done.outcome == lodestone::run_outcome::interrupted) {
-    note("continue with the same command, or: lodestone sft --config " + folder.settings().string());
-    return success;
-  }
-  if (has_adapters) {
+  if (done.outcome == lodestone::run_outcome::interrupted)
+    note("continue with the same command, or: lodestone " + s.command + " --config " + folder.settings().string());
+  else if (has_adapters)
     note("a model folder with the adapter merged in: lodestone merge --model " + s.model + " --adapter " +
          folder.adapter().string() + " --output DIR");
-    print(folder.adapter().string() + "\n");
-    return success;
-  }
-  print(folder.model().string() + "\n");
+  return done;
+}
+
+std::string trained_folder(const settings& s) {
+  const bool has_adapters = s.lora_rank > 0 || !s.adapter.empty();
+  return (fs::path(s.output) / (has_adapters ? "adapter" : "model")).string();
+}
+
+int run_sft(const settings& s) {
+  if (run_training(s).outcome == lodestone::run_outcome::completed) print(trained_folder(s) + "\n");
   return success;
 }
+
+int run_prefer(const settings& s) { return run_sft(s); }
 
 }  // namespace lodestone_cli

@@ -1,9 +1,9 @@
-// sft on the CUDA backend, where this program was built with it.
-#include "sft_rank.hpp"
+// sft and prefer on the CUDA backend, where this program was built with it.
+#include "train_rank.hpp"
 
 namespace lodestone_cli {
 
-lodestone::run_finished train_on_device([[maybe_unused]] const sft_job& job,
+lodestone::run_finished train_on_device([[maybe_unused]] const training_job& job,
                                         [[maybe_unused]] lodestone::dist::threads::communicator& group) {
 #ifdef LODESTONE_WITH_CUDA
   if (arithmetic_of(job.s) == "f32") return train_rank<on_device<float>>(job, group);
