@@ -12,7 +12,6 @@
 #include <optional>
 
 #include <lodestone/core/random.hpp>
-#include <lodestone/data/memory_store.hpp>
 #include <lodestone/model/config_edit.hpp>
 #include <lodestone/text/tokenizer.hpp>
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <lodestone/data/memory_store.hpp>
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorders/html_report.hpp>
 
