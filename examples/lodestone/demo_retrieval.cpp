@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <optional>
+#include <span>
 
 #include <lodestone/core/random.hpp>
 #include <lodestone/model/config_edit.hpp>
@@ -62,15 +62,14 @@ template <class... Values>
 retrieval_demonstration::retrieval_demonstration(const settings& s, fs::path output)
     : settings_(s),
       output_(std::move(output)),
-      align_steps_(s.quick ? 6 : 80),
-      prefer_steps_(s.quick ? 3 : 24),
+      align_steps_(s.quick ? 24 : 240),
+      prefer_steps_(s.quick ? 3 : 30),
       contexts_(s.quick ? 1 : 8) {}
 
 void retrieval_demonstration::run() {
   const auto begin = std::chrono::steady_clock::now();
   const retrieval::task_maker held_out = make_tasks(true);
-  for (const std::int64_t tokens : lengths)
-    held_out_.push_back(retrieval::tasks_of(held_out, tokens, contexts_, seed));
+  for (const std::int64_t tokens : lengths) held_out_.push_back(retrieval::tasks_of(held_out, tokens, contexts_, seed));
   near_ = groups_about(held_out, held_out_.front(), groups_of_context);
   far_ = groups_about(held_out, held_out_.back(), groups_of_context);
 
@@ -87,19 +86,18 @@ void retrieval_demonstration::run() {
 
   train::loop_options options;
   options.seed = seed;
-  options.pack_capacity = demo_pack_tokens;
-  const auto train = [&](const std::string& stage, auto go) {
+  const auto train = [&](const std::string& stage, std::int64_t capacity, auto go) {
     options.title = stage;
+    options.pack_capacity = capacity;
     losses_.emplace_back(stage, std::vector<double>{});
     go(options, output_ / (stage.substr(0, 1) + "_metrics.jsonl"), losses_.back().second);
     measure(stage, *model);
   };
-  train("e: LongAlign, positions over 4,096", [&](const auto& how, const fs::path& metrics, auto& losses) {
-    model->align(sequences(), how, metrics, losses);
-  });
-  train("f: LOGO, positions over 4,096", [&](const auto& how, const fs::path& metrics, auto& losses) {
-    model->prefer(groups(), how, metrics, losses);
-  });
+  train(
+      "e: LongAlign, positions over 4,096", demo_pack_tokens,
+      [&](const auto& how, const fs::path& metrics, auto& losses) { model->align(sequences(), how, metrics, losses); });
+  train("f: LOGO, positions over 4,096", stream_tokens,
+        [&](const auto& how, const fs::path& metrics, auto& losses) { model->prefer(groups(), how, metrics, losses); });
   model->save(output_ / "retrieval_model", model_folder());
   seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -161,7 +159,7 @@ std::string retrieval_demonstration::results() const {
       text += printed("%12s%8.2f%8.3f", percent(at->preference.accuracy).c_str(), at->preference.margin, at->loss);
     text += "\n";
   }
-  return text + "\n" + aims() + printed("; %.0f seconds\n", seconds_);
+  return text + "\n" + aims() + printed(". %.0f seconds\n", seconds_);
 }
 
 std::string retrieval_demonstration::aims() const {
@@ -170,10 +168,12 @@ std::string retrieval_demonstration::aims() const {
   const double far = before.back().facts.share();
   const double after = measured_.back().matches.back().facts.share();
   const auto verdict = [](bool is_reached) { return is_reached ? "reached" : "not reached"; };
-  return printed(
-      "Facts, aims: at 512 before at least 90%% (%s: %.0f%%), at 4,096 before at most 30%% (%s: %.0f%%), after at least "
-      "80%% (%s: %.0f%%)",
-      verdict(near >= 0.9), 100.0 * near, verdict(far <= 0.3), 100.0 * far, verdict(after >= 0.8), 100.0 * after);
+  const std::string text = printed(
+      "Aims for facts: at least 90%% at 512 before (%.0f%%: %s), at most 30%% at 4,096 before (%.0f%%: %s), at least "
+      "80%% "
+      "at 4,096 after (%.0f%%: %s)",
+      100.0 * near, verdict(near >= 0.9), 100.0 * far, verdict(far <= 0.3), 100.0 * after, verdict(after >= 0.8));
+  return settings_.quick ? text + ", with a tenth of the steps" : text;
 }
 
 std::vector<key_number> retrieval_demonstration::key_numbers() const {
@@ -188,12 +188,14 @@ std::vector<key_number> retrieval_demonstration::key_numbers() const {
 void retrieval_demonstration::add_to(html_report& report) const {
   report.add_heading("Eight times further: LongAlign, then LOGO, with positions made up");
   report.add_text(
-      "A model of two layers and 593 thousand parameters finds facts such as {dako=48213} between the words of a text of "
+      "A model of two layers and 593 thousand parameters finds facts such as {dako=48213} between the words of a text "
+      "of "
       "512 tokens, the longest that it was trained on. The stages train texts of 512 tokens too, but spread their "
       "position ids over 4,096. It is measured on held-out speeches of real length.");
   report_table table;
   table.header = {"stage"};
-  for (const std::int64_t tokens : lengths) table.header.push_back(printed("facts at %lld", static_cast<long long>(tokens)));
+  for (const std::int64_t tokens : lengths)
+    table.header.push_back(printed("facts at %lld", static_cast<long long>(tokens)));
   for (const char* name : {"quotations at 512", "at 4096"}) table.header.emplace_back(name);
   report_table preferences;
   preferences.header = {"stage", "right at 512", "margin", "loss", "right at 4096", "margin", "loss"};
@@ -209,16 +211,18 @@ void retrieval_demonstration::add_to(html_report& report) const {
       preferences.rows.back().push_back(printed("%.3f", at->loss));
     }
   }
-  table.caption = printed("Answers without a wrong character: %lld facts and %lld quotations at each length. %s.",
+  table.caption = printed("Answers without a wrong character: %lld facts and %lld quotations at each length. ",
                           static_cast<long long>(measured_.front().matches.back().facts.asked),
-                          static_cast<long long>(measured_.front().matches.back().quotations.asked), aims().c_str());
+                          static_cast<long long>(measured_.front().matches.back().quotations.asked)) +
+                  aims() + ".";
   preferences.caption = printed(
       "The fact that was asked for against two others of the same text: how often it is preferred, by how much (LOGO's "
       "margin before gamma), and LOGO's loss, over %lld groups.",
       static_cast<long long>(measured_.front().far.preference.groups));
   report.add_table(table);
   report.add_table(preferences);
-  line_plot found{.title = "Facts found by length", .x_label = "tokens", .y_label = "exact match (%)", .from_zero = true};
+  line_plot found{
+      .title = "Facts found by length", .x_label = "tokens", .y_label = "exact match (%)", .from_zero = true};
   for (const measurement& own : measured_) {
     plot_series series{.name = own.stage};
     for (std::size_t k = 0; k <= longest; ++k) {

@@ -22,6 +22,8 @@ constexpr std::int64_t short_tokens = 512;
 constexpr std::int64_t long_tokens = 8 * short_tokens;
 ///@}
 constexpr std::int64_t groups_per_step = 8;
+/// Tokens of a stream that holds one long prompt, or eight short ones, with three answers each.
+constexpr std::int64_t stream_tokens = long_tokens + 256;
 
 /// The model, whatever its arithmetic.
 class retrieval_model {
@@ -68,8 +70,8 @@ template <class Arithmetic>
 class retrieval_model_in final : public retrieval_model {
  public:
   retrieval_model_in(const settings& s, const demo_model_job& job)
-      : weights_(lodestone::parameters::load<backend>(
-            job.folder, group_, {job.use, job.config, static_cast<int>(s.threads)})) {}
+      : weights_(lodestone::parameters::load<backend>(job.folder, group_,
+                                                      {job.use, job.config, static_cast<int>(s.threads)})) {}
 
   [[nodiscard]] retrieval::matches answer(const retrieval::task_maker& make,
                                           std::span<const retrieval::task> tasks) override {
@@ -111,14 +113,14 @@ class retrieval_model_in final : public retrieval_model {
 
   template <class Position>
   auto make_preference_program(const Position& position) {
-    constexpr std::int64_t stream = long_tokens + 256;  // one long prompt, or eight short ones, with three answers each
-    return lodestone::program{model{weights_.config(), weights_},
-                              make_demo_preference(),
-                              lodestone::batching::shared_prefix{.tokens = stream, .groups_per_step = groups_per_step},
-                              position,
-                              lodestone::activations::keep_all{},
-                              make_retrieval_optimizer(3e-4),
-                              group_};
+    return lodestone::program{
+        model{weights_.config(), weights_},
+        make_demo_preference(),
+        lodestone::batching::shared_prefix{.tokens = stream_tokens, .groups_per_step = groups_per_step},
+        position,
+        lodestone::activations::keep_all{},
+        make_retrieval_optimizer(3e-4),
+        group_};
   }
 
   lodestone::dist::single group_;

@@ -45,7 +45,7 @@ struct task {
 
 /// How large a task is.
 struct task_size {
-  std::int64_t context = 0;     ///< tokens, the first one included
+  std::int64_t context = 0;  ///< tokens, the first one included
   std::int64_t facts = 8;
   std::int64_t quotations = 2;
 };
@@ -121,7 +121,7 @@ class task_maker {
     made.context.reserve(static_cast<std::size_t>(size.context));
     made.context.push_back(begin());
     std::int64_t done = 0;
-    std::vector<std::pair<std::int64_t, std::int64_t>> whole;  // what no chunk cuts, as places in the context
+    span_list whole;  // what no chunk cuts, as places in the context
     const auto append_text = [&](std::int64_t end) {
       const std::int64_t shift = std::ssize(made.context) - done;
       for (const std::int64_t place : quotes)
@@ -278,10 +278,11 @@ class task_maker {
     return all;
   }
 
+  using span_list = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
   /// Bounds of chunks over the tokens [1, end) of a context: the next chunk begins `chunk_tokens` further on, or in front
   /// of the span of `whole` that it would cut. Spans that overlap are kept whole together.
-  [[nodiscard]] static std::vector<std::int64_t> chunks_around(std::span<const std::pair<std::int64_t, std::int64_t>> whole,
-                                                               std::int64_t end) {
+  [[nodiscard]] static std::vector<std::int64_t> chunks_around(const span_list& whole, std::int64_t end) {
     std::vector<std::int64_t> bounds{1};
     while (end - bounds.back() > chunk_tokens) {
       std::int64_t next = bounds.back() + chunk_tokens;
@@ -309,8 +310,8 @@ class task_maker {
                                                      lodestone::random_stream& random) {
     std::int64_t place = 0;
     for (int attempt = 0; attempt < 20; ++attempt) {
-      place = static_cast<std::int64_t>(
-          random.below(excerpt.size() - static_cast<std::size_t>(quoted + continued) + 1));
+      place =
+          static_cast<std::int64_t>(random.below(excerpt.size() - static_cast<std::size_t>(quoted + continued) + 1));
       const auto words = excerpt.subspan(static_cast<std::size_t>(place), static_cast<std::size_t>(quoted));
       const auto first = std::search(excerpt.begin(), excerpt.end(), words.begin(), words.end());
       if (first - excerpt.begin() == place &&

@@ -162,8 +162,9 @@ BOOST_AUTO_TEST_CASE(the_shipped_tokenizer_and_config_are_those_the_trainer_writ
   const lodestone_test::temporary_folder folder;
   retrieval::write_folder(folder.path(), {});
   for (const char* file : {"tokenizer.json", "tokenizer_config.json", "config.json"})
-    BOOST_TEST(lodestone_test::read_file(folder / file) == lodestone_test::read_file(examples_data() / "retrieval" / file),
-               file);
+    BOOST_TEST(
+        lodestone_test::read_file(folder / file) == lodestone_test::read_file(examples_data() / "retrieval" / file),
+        file);
   std::string bytes;
   for (int byte = 0; byte < 128; ++byte) bytes += static_cast<char>(byte);
   BOOST_TEST(words().decode(words().encode(bytes, false)) == bytes);
