@@ -1,4 +1,5 @@
-// LongAlign on a small pretrained model and real long documents. TinyStories-656K never saw more than 512 tokens; here
+// LongAlign on a small pretrained model and real long documents, and in the second half (demo_retrieval.cpp) LongAlign
+// and LOGO on a model that looks things up. TinyStories-656K never saw more than 512 tokens; here
 // it learns from State of the Union speeches: (a) a larger RoPE base, (b) continual training on packs of plain text,
 // (c) questions over excerpts, packed with loss weighting. Each stage is measured on speeches that are never trained
 // on.
@@ -42,6 +43,7 @@
 
 #include "commands.hpp"
 #include "demo_model.hpp"
+#include "demo_retrieval.hpp"
 
 namespace lodestone_cli {
 namespace {
@@ -288,7 +290,8 @@ class demonstration {
       : settings_(s),
         output_(s.output.empty() ? fs::path("lodestone-demo") : fs::path(s.output)),
         packs_(s.quick ? 3 : 30),
-        pairs_(s.quick ? 8 : 40) {
+        pairs_(s.quick ? 8 : 40),
+        retrieval_(s, output_) {
     static_cast<void>(arithmetic_of(s));  // faults in the settings show before anything is written
     if (fs::exists(output_) && !(fs::is_directory(output_) && fs::is_empty(output_)))
       throw io_error("exists already", output_.string(), "remove it, or choose another with --output");
@@ -336,6 +339,7 @@ class demonstration {
     }
     const double difference = batching_difference(output_ / "model", config, few);
     const std::vector<batching::plan_report> plans = compare_plans(config, questions);
+    retrieval_.run();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     print_results(plans, difference, few.size(), seconds);
     write_report(plans, difference, few.size(), seconds);
@@ -386,6 +390,7 @@ class demonstration {
         "\n%lld examples batched naively, sorted and packed give gradients that differ by %.1e at most "
         "(relative, per tensor, double precision)\n",
         static_cast<long long>(checked), difference);
+    text += retrieval_.results();
     text += printed("\n%.0f seconds in all, trained on %s\n", seconds, place_.c_str());
     print(text);
   }
@@ -399,19 +404,22 @@ class demonstration {
 
   void write_report(const std::vector<batching::plan_report>& plans, double difference, std::int64_t checked,
                     double seconds) const {
-    html_report report("Lodestone: LongAlign on " + place_,
-                       "TinyStories-656K, trained at 512 tokens, learns to read State of the Union speeches at 4,096");
+    html_report report("Lodestone: LongAlign and LOGO on " + place_,
+                       "Two small models, trained at 512 tokens, learn to read State of the Union speeches at 4,096");
     const measurement& first = measured_.front();
     const measurement& last = measured_.back();
-    report.add_key_numbers(
-        {{printed("%.2f", last.by_position.back()), "loss at positions 2k to 4k",
-          printed("from %.2f", first.by_position.back())},
-         {printed("%.2f", last.right), "answer loss, right document", printed("from %.2f", first.right)},
-         {printed("%.2f", last.wrong - last.right), "more with a wrong document",
-          printed("before: %.2f", first.wrong - first.right)},
-         {printed("%.0f s", seconds), "for everything", printed("%d packs a stage", static_cast<int>(packs_))}});
-    report.add_heading("What each stage changed");
+    std::vector<key_number> numbers{
+        {printed("%.2f", last.by_position.back()), "loss at positions 2k to 4k",
+         printed("from %.2f", first.by_position.back())},
+        {printed("%.2f", last.right), "answer loss, right document", printed("from %.2f", first.right)},
+        {printed("%.2f", last.wrong - last.right), "more with a wrong document",
+         printed("before: %.2f", first.wrong - first.right)}};
+    for (key_number& number : retrieval_.key_numbers()) numbers.push_back(std::move(number));
+    numbers.push_back({printed("%.0f s", seconds), "for everything", "both halves"});
+    report.add_key_numbers(numbers);
+    report.add_heading("What each stage of LongAlign changed");
     report.add_text(
+        "TinyStories-656K goes on to train on speeches: a larger RoPE base, then plain text in packs, then questions. "
         "Losses are measured on speeches that no stage trains on. The answer to a question is the next 24 "
         "tokens of the document; the same question with another document shows how much the model reads "
         "the document and how much it guesses.");
@@ -473,6 +481,7 @@ class demonstration {
         printed("%lld examples, batched naively, sorted and packed: in double precision the gradient of no "
                 "tensor differs by more than %.1e of its norm.",
                 static_cast<long long>(checked), difference));
+    retrieval_.add_to(report);
     report.write(output_ / "report.html");
   }
 
@@ -489,6 +498,9 @@ class demonstration {
         "  " +
         out +
         "/model            a Hugging Face folder: score it, generate from it, load it with transformers\n"
+        "  " +
+        out +
+        "/retrieval_model  the second half's, likewise\n"
         "  " +
         out +
         "/*_metrics.jsonl  a line for each step\n"
@@ -514,6 +526,7 @@ class demonstration {
   std::int64_t packs_;
   std::uint64_t pairs_;
   std::string place_;  // where the model was trained
+  retrieval_demonstration retrieval_;
   in_memory_store held_out_, right_, wrong_;
   std::vector<measurement> measured_;
   std::vector<std::vector<double>> buckets_;

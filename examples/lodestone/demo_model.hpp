@@ -69,6 +69,21 @@ constexpr std::int64_t demo_pack_tokens = 4096;
   return packing;
 }
 
+/// A run of `program` over `data`; steps go to the file `metrics` and their losses to `losses`.
+template <class Program>
+void train_demo(Program& program, const lodestone::in_memory_store& data,
+                const lodestone::train::loop_options& options, const std::filesystem::path& metrics,
+                std::vector<double>& losses) {
+  struct curve {
+    std::vector<double>* losses;
+    void record(const lodestone::step_record& event) { losses->push_back(event.loss); }
+  };
+  lodestone::recorders heard{lodestone::progress_recorder{}, lodestone::jsonl_recorder{metrics}, curve{&losses}};
+  lodestone::train::no_saver nothing_to_save;
+  const lodestone::in_memory_store none;
+  lodestone::train::run(program, data, none, options, heard, nothing_to_save, [] { return false; });
+}
+
 /// The model in one arithmetic.
 template <class Arithmetic>
 class demo_model_in final : public demo_model {
@@ -93,14 +108,7 @@ class demo_model_in final : public demo_model {
              std::vector<double>& losses) override {
     auto program = make_program(per);
     weights_.zero_moments();  // each stage is a run of its own
-    struct curve {
-      std::vector<double>* losses;
-      void record(const lodestone::step_record& event) { losses->push_back(event.loss); }
-    };
-    lodestone::recorders heard{lodestone::progress_recorder{}, lodestone::jsonl_recorder{metrics}, curve{&losses}};
-    lodestone::train::no_saver nothing_to_save;
-    const lodestone::in_memory_store none;
-    lodestone::train::run(program, data, none, options, heard, nothing_to_save, [] { return false; });
+    train_demo(program, data, options, metrics, losses);
   }
 
   void save(const std::filesystem::path& folder, const std::filesystem::path& source) override {

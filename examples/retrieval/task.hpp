@@ -37,14 +37,15 @@ struct question {
 };
 
 struct task {
-  token_list context;               ///< with the token that begins a text
-  std::vector<question> facts;      ///< one for each fact, in random order
+  token_list context;                ///< with the token that begins a text
+  std::vector<std::int64_t> chunks;  ///< chunk j of the context is [chunks[j], chunks[j + 1]); none cuts a fact
+  std::vector<question> facts;       ///< one for each fact, in random order
   std::vector<question> quotations;
 };
 
 /// How large a task is.
 struct task_size {
-  std::int64_t context = 0;     ///< tokens, the first one included
+  std::int64_t context = 0;  ///< tokens, the first one included
   std::int64_t facts = 8;
   std::int64_t quotations = 2;
 };
@@ -52,6 +53,7 @@ struct task_size {
 class task_maker {
  public:
   static constexpr std::int64_t name_letters = 4, digits = 5, quoted = 12, continued = 8;
+  static constexpr std::int64_t chunk_tokens = 64;  ///< of a chunk, or fewer where it would cut a fact or a quotation
   /// Tokens of "{dako=48213}", and of a question with its answer and the tokens around them.
   ///@{
   static constexpr std::int64_t fact_tokens = name_letters + digits + 3;
@@ -119,12 +121,21 @@ class task_maker {
     made.context.reserve(static_cast<std::size_t>(size.context));
     made.context.push_back(begin());
     std::int64_t done = 0;
+    span_list whole;  // what no chunk cuts, as places in the context
+    const auto append_text = [&](std::int64_t end) {
+      const std::int64_t shift = std::ssize(made.context) - done;
+      for (const std::int64_t place : quotes)
+        if (place >= done && place < end) whole.emplace_back(place + shift, place + shift + spans);
+      append(made.context, excerpt.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(end - done)));
+      done = end;
+    };
     for (std::size_t k = 0; k < cuts.size(); ++k) {
-      append(made.context, excerpt.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(cuts[k] - done)));
+      append_text(cuts[k]);
+      whole.emplace_back(std::ssize(made.context), std::ssize(made.context) + fact_tokens);
       append(made.context, ids_of("{" + names[k] + "=" + numbers[k] + "}"));
-      done = cuts[k];
     }
-    append(made.context, excerpt.subspan(static_cast<std::size_t>(done)));
+    append_text(room);
+    made.chunks = chunks_around(whole, size.context);
     std::vector<std::size_t> order(cuts.size());
     for (std::size_t k = 0; k < order.size(); ++k) order[k] = k;
     lodestone::shuffle(std::span{order}, random);
@@ -145,11 +156,36 @@ class task_maker {
     return ids;
   }
 
+  /// A preference group: the prompt of a question with its answer, and with the answers to two other facts of the same
+  /// context, which are real retrievals of the wrong fact. Every answer token has weight 1.
+  [[nodiscard]] std::vector<lodestone::encoded_sequence> preference(const task& of, const question& one,
+                                                                    std::int64_t group) const {
+    std::vector<lodestone::encoded_sequence> answers;
+    for (std::int32_t role = 0; role <= std::min<std::ptrdiff_t>(2, std::ssize(one.others)); ++role) {
+      lodestone::encoded_sequence made;
+      made.tokens = prompt(of, one);
+      made.group = group;
+      made.role = role;
+      made.prompt = made.size();
+      made.chunks = of.chunks;
+      append(made.tokens, role == 0 ? one.answer : one.others[static_cast<std::size_t>(role - 1)]);
+      made.labels.assign(made.tokens.size(), lodestone::no_label);
+      made.weights.assign(made.tokens.size(), 0.0F);
+      for (auto row = static_cast<std::size_t>(made.prompt) - 1; row + 1 < made.tokens.size(); ++row) {
+        made.labels[row] = made.tokens[row + 1];
+        made.weights[row] = 1.0F;
+      }
+      answers.push_back(std::move(made));
+    }
+    return answers;
+  }
+
   /// The context with all questions and answers behind it. Answers have weight 1; `other_weight` is that of all other
   /// targets, none at 0.
   [[nodiscard]] lodestone::encoded_sequence example(const task& of, float other_weight) const {
     lodestone::encoded_sequence made;
     made.tokens = of.context;
+    made.chunks = of.chunks;
     std::vector<std::pair<std::size_t, std::size_t>> answers;
     for (const std::vector<question>* group : {&of.facts, &of.quotations})
       for (const question& one : *group) {
@@ -242,6 +278,27 @@ class task_maker {
     return all;
   }
 
+  using span_list = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
+  /// Bounds of chunks over the tokens [1, end) of a context: the next chunk begins `chunk_tokens` further on, or in front
+  /// of the span of `whole` that it would cut. Spans that overlap are kept whole together.
+  [[nodiscard]] static std::vector<std::int64_t> chunks_around(const span_list& whole, std::int64_t end) {
+    std::vector<std::int64_t> bounds{1};
+    while (end - bounds.back() > chunk_tokens) {
+      std::int64_t next = bounds.back() + chunk_tokens;
+      for (bool moved = true; std::exchange(moved, false);)
+        for (const auto& [from, to] : whole)
+          if (from < next && next < to) {
+            next = from;
+            moved = true;
+          }
+      if (next <= bounds.back()) next = bounds.back() + chunk_tokens;  // a chain of overlaps as long as a chunk
+      bounds.push_back(next);
+    }
+    bounds.push_back(end);
+    return bounds;
+  }
+
   [[nodiscard]] const token_list& choose_text(std::int64_t tokens, lodestone::random_stream& random) const {
     for (int attempt = 0; attempt < 1000; ++attempt)
       if (const token_list& text = texts_[random.below(texts_.size())]; std::ssize(text) >= tokens) return text;
@@ -253,8 +310,8 @@ class task_maker {
                                                      lodestone::random_stream& random) {
     std::int64_t place = 0;
     for (int attempt = 0; attempt < 20; ++attempt) {
-      place = static_cast<std::int64_t>(
-          random.below(excerpt.size() - static_cast<std::size_t>(quoted + continued) + 1));
+      place =
+          static_cast<std::int64_t>(random.below(excerpt.size() - static_cast<std::size_t>(quoted + continued) + 1));
       const auto words = excerpt.subspan(static_cast<std::size_t>(place), static_cast<std::size_t>(quoted));
       const auto first = std::search(excerpt.begin(), excerpt.end(), words.begin(), words.end());
       if (first - excerpt.begin() == place &&

@@ -54,10 +54,10 @@ struct settings {
   std::int64_t steps = 0;        // 0: as many as fit into `seconds`, which differ from run to run
   double seconds = 240.0;
   double rate = 2e-3;
-  double text_weight = 0.05; // of targets that are not answers
-  double drills = 0.25;          // share of examples
-  double first_part = 0.1;       // of the steps, with drills alone; as many with contexts of at most 256 tokens
-  double save_every = 60.0;  // seconds
+  double text_weight = 0.05;  // of targets that are not answers
+  double drills = 0.25;       // share of examples
+  double first_part = 0.1;    // of the steps, with drills alone; as many with contexts of at most 256 tokens
+  double save_every = 60.0;   // seconds
   double measure_every = 20.0;
   std::int64_t measured = 8;  // contexts of each length
   std::uint64_t seed = 1;
@@ -103,8 +103,8 @@ struct course {
   return plan;
 }
 
-[[nodiscard]] in_memory_store examples_of_step(const retrieval::task_maker& make, const settings& s,
-                                               const course& of, std::int64_t step) {
+[[nodiscard]] in_memory_store examples_of_step(const retrieval::task_maker& make, const settings& s, const course& of,
+                                               std::int64_t step) {
   in_memory_store store;
   for (const std::int64_t length : lengths_of_step(s, of.longest)) {
     const auto k = static_cast<std::uint64_t>(store.size());
@@ -265,8 +265,7 @@ int main(int count, char** arguments) {
   app.add_option("--learning-rate", s.rate)->capture_default_str();
   app.add_option("--text-weight", s.text_weight, "weight of targets that are not answers")->capture_default_str();
   app.add_option("--drills", s.drills, "share of drills among the later examples")->capture_default_str();
-  app.add_option("--first-part", s.first_part, "share of the steps with drills alone")
-      ->capture_default_str();
+  app.add_option("--first-part", s.first_part, "share of the steps with drills alone")->capture_default_str();
   app.add_option("--from", s.from, "a model folder of the same shape whose weights to begin with");
   app.add_option("--measured", s.measured, "contexts of each length to measure on")->capture_default_str();
   app.add_option("--measure-every", s.measure_every, "seconds")->capture_default_str();

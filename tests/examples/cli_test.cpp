@@ -163,6 +163,30 @@ BOOST_AUTO_TEST_CASE(a_demonstration_that_cannot_run_writes_nothing) {
   BOOST_TEST(!fs::exists(folder / "demo"));
 }
 
+BOOST_AUTO_TEST_CASE(a_short_demonstration_trains_both_models_and_reports_every_stage) {
+  const temporary_folder folder;
+  const result r = run(folder.path(), {"demo", "--quick", "--output", "demo"});
+  BOOST_TEST_REQUIRE(r.status == 0, r.err);
+  for (const char* text : {"as published", "a: RoPE base", "b: continual", "c: questions", "as trained", "d: RoPE base",
+                           "e: LongAlign", "f: LOGO", "Aims for facts", "seconds in all"}) {
+    BOOST_TEST(has(r.out, text), text << " in\n" << r.out);
+  }
+  const std::string report = read_file(folder / "demo" / "report.html");
+  for (const char* text : {"Facts found by length", "Margins at 4,096 tokens", "f: LOGO", "Held-out loss by position"})
+    BOOST_TEST(has(report, text), text);
+  for (const char* name : {"b", "c", "e", "f"}) {
+    std::istringstream lines(read_file(folder / "demo" / (std::string(name) + "_metrics.jsonl")));
+    std::int64_t steps = 0;
+    for (std::string line; std::getline(lines, line);)
+      if (const auto event = nlohmann::json::parse(line); event.contains("learning_rate")) ++steps;
+    BOOST_TEST(steps >= 3, name);
+  }
+  for (const char* tuned : {"model", "retrieval_model"}) {
+    const result again = run(folder.path(), {"inspect", (folder / "demo" / tuned).string()});
+    BOOST_TEST(again.status == 0, again.err);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_shipped_presets_are_valid) {
   const temporary_folder folder;
   std::size_t count = 0;
