@@ -63,7 +63,7 @@ retrieval_demonstration::retrieval_demonstration(const settings& s, fs::path out
     : settings_(s),
       output_(std::move(output)),
       align_steps_(s.quick ? 24 : 240),
-      prefer_steps_(s.quick ? 3 : 30),
+      prefer_steps_(s.quick ? 3 : 24),
       contexts_(s.quick ? 1 : 8) {}
 
 void retrieval_demonstration::run() {

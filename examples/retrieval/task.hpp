@@ -280,8 +280,8 @@ class task_maker {
 
   using span_list = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
-  /// Bounds of chunks over the tokens [1, end) of a context: the next chunk begins `chunk_tokens` further on, or in front
-  /// of the span of `whole` that it would cut. Spans that overlap are kept whole together.
+  /// Bounds of chunks over the tokens [1, end) of a context: the next chunk begins `chunk_tokens` further on, or in
+  /// front of the span of `whole` that it would cut. Spans that overlap are kept whole together.
   [[nodiscard]] static std::vector<std::int64_t> chunks_around(const span_list& whole, std::int64_t end) {
     std::vector<std::int64_t> bounds{1};
     while (end - bounds.back() > chunk_tokens) {
