@@ -186,7 +186,7 @@ std::vector<key_number> retrieval_demonstration::key_numbers() const {
 }
 
 void retrieval_demonstration::add_to(html_report& report) const {
-  report.add_heading("Eight times further: LongAlign, then LOGO, with positions made up");
+  report.add_heading("Eight times further: LongAlign, then LOGO");
   report.add_text(
       "A model of two layers and 593 thousand parameters finds facts such as {dako=48213} between the words of a text "
       "of "
