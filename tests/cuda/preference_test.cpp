@@ -22,6 +22,7 @@
 #include <lodestone/checkpoint/training_state.hpp>
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/file.hpp>
+#include <lodestone/core/random.hpp>
 #include <lodestone/cuda/attention_reference.hpp>
 #include <lodestone/cuda/backend.hpp>
 #include <lodestone/cuda/flash_policy.hpp>
@@ -34,6 +35,8 @@
 #include <lodestone/loss/outcome.hpp>
 #include <lodestone/model/adapters.hpp>
 #include <lodestone/model/llama.hpp>
+#include <lodestone/model/parameters.hpp>
+#include <lodestone/model/stored_tensors.hpp>
 #include <lodestone/optim/adamw.hpp>
 #include <lodestone/position/logo.hpp>
 #include <lodestone/text/tokenizer.hpp>
@@ -234,6 +237,28 @@ measured run(Program& program, const answer_set& data, std::int64_t steps, std::
   return result;
 }
 
+/// Moves every weight at random by 0.4% of itself, as far as rounding to bf16 moves one.
+void scatter(parameters::replicated<host<float>>& weights) {
+  random_stream random(8, random_purpose::user);
+  for (std::int64_t unit = 0; unit < weights.units(); ++unit)
+    for (float& value : weights.mutable_weights(unit).flat())
+      value *= static_cast<float>(1.0 + 0.004 * random.normal());
+}
+
+/// The small model on the device with the host's weights: its masters equal them in every bit.
+template <class T>
+parameters::replicated<cuda<T>> with_masters_of(parameters::replicated<host<float>>& weights) {
+  auto result = parameters::load<cuda<T>>(small_llama());
+  const auto targets = stored_tensors(result);
+  const auto sources = stored_tensors(weights);
+  for (std::size_t k = 0; k < targets.size(); ++k)
+    result.set_weights(targets[k], weights.weights(sources[k].unit)
+                                       .flat()
+                                       .subspan(static_cast<std::size_t>(sources[k].offset),
+                                                static_cast<std::size_t>(sources[k].count)));
+  return result;
+}
+
 template <class Backend>
 std::vector<float> all_masters(parameters::replicated<Backend>& weights) {
   std::vector<float> result;
@@ -244,13 +269,14 @@ std::vector<float> all_masters(parameters::replicated<Backend>& weights) {
   return result;
 }
 
-/// Whether losses and margins of a run stay near another's. A margin is beta times a difference of mean
-/// log-probabilities; it is compared with its own size, or with 1 where it is smaller.
-void check_follows(const std::string& name, const measured& run, const measured& expected, double loss, double margin) {
+/// Whether losses and margins of a run stay near another's from step `first` on. A margin is beta times a difference of
+/// mean log-probabilities; it is compared with its own size, or with 1 where it is smaller.
+void check_follows(const std::string& name, const measured& run, const measured& expected, double loss, double margin,
+                   std::size_t first = 1) {
   double worst_loss = 0.0;
   double worst_margin = 0.0;
   BOOST_TEST_REQUIRE(run.losses.size() == expected.losses.size());
-  for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+  for (std::size_t i = first - 1; i < expected.losses.size(); ++i) {
     worst_loss = std::max(worst_loss, std::abs(run.losses[i] - expected.losses[i]) / expected.losses.front());
     worst_margin = std::max(worst_margin, std::abs(run.margins[i] - expected.margins[i]) /
                                               std::max(1.0, std::abs(expected.margins[i])));
@@ -301,12 +327,37 @@ BOOST_AUTO_TEST_CASE(fifty_steps_follow_the_host_in_losses_and_margins) {
   BOOST_TEST(expected.losses.back() < 0.8 * expected.losses.front());
   BOOST_TEST(expected.margins.back() > expected.margins.front() + 1.0);
   check_follows("float", run(exact, data, 50), expected, 1e-3, 2e-3);
-  // Weights moved at random by 0.4%, as rounding to bf16 moves what they make of activations, take the host's own run
-  // apart by 0.005 and 0.015.
-  check_follows("bf16", run(fast, data, 50), expected, 5e-2, 8e-2);
+  // The weights of this model are stored in bf16. An update of less than half of a weight's last bit changes its master
+  // and not yet the weight, and here every master starts in the middle between two such changes: the first update
+  // changes one weight in ten, and the run is late until the masters have spread. The host's own run with all it
+  // computes rounded to bf16 is 0.298 and 0.772 apart in the first ten steps, when losses are steepest, and at most
+  // 0.0051 and 0.032 from step 16 on; transformers in bf16 with float masters is as late. The limits are three times
+  // the latter.
+  const measured late = run(fast, data, 50);
+  check_follows("bf16, from step 16", late, expected, 1.6e-2, 9.6e-2, 16);
+  BOOST_TEST(late.losses.back() < 0.8 * late.losses.front());
+  BOOST_TEST(late.margins.back() > late.margins.front() + 1.0);
   // Which groups a step holds depends on the layout's own shuffle: this run has steps of its own.
   const measured other = run(alone, data, 50);
   BOOST_TEST(other.losses.back() < 0.8 * other.losses.front());
+}
+
+BOOST_AUTO_TEST_CASE(fifty_steps_in_bf16_follow_the_host_in_every_step) {
+  // Masters that lie anywhere between two bf16 numbers: in the mean over the weights an update moves them by its own
+  // size, and the first steps can be compared too. The host's own run with all it computes rounded to bf16 is at most
+  // 0.0120 and 0.0262 apart, over eight draws of the weights (0.0043 and 0.0084 with this one). The limits are three
+  // times that.
+  const answer_set data = speeches();
+  dist::single group;
+  auto on_host = parameters::load<host<float>>(small_llama());
+  scatter(on_host);
+  auto in_bf16 = with_masters_of<bf16>(on_host);
+  auto reference = make_program<host<float>, blocked_attention>(on_host, group, in_streams());
+  auto fast = make_program<cuda<bf16>, flash_or_reference>(in_bf16, group, in_streams());
+  const measured followed = run(fast, data, 50);
+  check_follows("bf16", followed, run(reference, data, 50), 3.6e-2, 7.8e-2);
+  BOOST_TEST(followed.losses.back() < 0.8 * followed.losses.front());
+  BOOST_TEST(followed.margins.back() > followed.margins.front() + 1.0);
 }
 
 BOOST_AUTO_TEST_CASE(a_run_resumed_after_twenty_steps_equals_itself_in_every_bit) {
