@@ -191,6 +191,7 @@ int run_plan(const settings& s) {
   if (wanted == answers::all) require_groups(examples, "data", s);
   const std::vector<lodestone::example_shape> shapes = batching::shapes(examples);
   std::vector<std::int64_t> lengths;
+  lengths.reserve(shapes.size());
   for (const lodestone::example_shape& shape : shapes) lengths.push_back(shape.length);
   const std::int64_t longest = lengths.empty() ? 0 : *std::ranges::max_element(lengths);
   check_positions(s, examples);

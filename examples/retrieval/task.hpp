@@ -245,7 +245,7 @@ class task_maker {
     token_list ids;
     ids.reserve(text.size());
     for (const char c : text)
-      if (static_cast<unsigned char>(c) < 128) ids.push_back(id_of_[static_cast<std::size_t>(c)]);
+      if (const auto byte = static_cast<unsigned char>(c); byte < 128) ids.push_back(id_of_[byte]);
     return ids;
   }
 

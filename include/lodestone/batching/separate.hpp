@@ -23,6 +23,7 @@ struct separate {
   [[nodiscard]] epoch_plan plan(std::span<const example_shape> shapes, std::uint64_t seed, std::uint64_t epoch) const {
     const std::vector<answer_group> groups = group_answers(shapes);
     std::vector<std::int64_t> lengths;
+    lengths.reserve(groups.size());
     for (const answer_group& group : groups) lengths.push_back(group.separate_tokens());
     const bool none = groups_per_step == 0 && tokens_per_step == 0;
     const naive alone{.sequences_per_step = none ? 64 : groups_per_step, .tokens_per_step = tokens_per_step};

@@ -319,7 +319,7 @@ class program {
   /// What the model is given of a micro-batch at once: its stream, or the longest one of those computed one by one.
   template <example_store Data>
   [[nodiscard]] token_batch longest_stream(const Data& data, const micro_batch& plan) const {
-    const token_batch batch = lodestone::batching::assemble(data, plan, position_, 0, 0, 0, options_);
+    token_batch batch = lodestone::batching::assemble(data, plan, position_, 0, 0, 0, options_);
     if (plan.arranged != arrangement::one_by_one) return batch;
     const auto is_shorter = [](const sequence& a, const sequence& b) {
       const std::int64_t difference = (a.end - a.begin) - (b.end - b.begin);
