@@ -6,7 +6,11 @@
 #include <span>
 #include <vector>
 
+#include <lodestone/batching/assemble.hpp>
+#include <lodestone/batching/concept.hpp>
 #include <lodestone/batching/example.hpp>
+#include <lodestone/batching/separate.hpp>
+#include <lodestone/batching/shared_prefix.hpp>
 #include <lodestone/core/random.hpp>
 
 namespace lodestone_test {
@@ -88,5 +92,29 @@ class answer_set {
   std::int64_t groups_ = 0;
 };
 static_assert(lodestone::example_store<answer_set>);
+
+/// All micro-batches of an epoch as one step.
+inline lodestone::step_plan as_one_step(const lodestone::epoch_plan& plan) {
+  lodestone::step_plan one;
+  for (const lodestone::step_plan& step : plan.steps)
+    one.micro_batches.insert(one.micro_batches.end(), step.micro_batches.begin(), step.micro_batches.end());
+  return one;
+}
+
+/// All groups as one step: behind shared prompts, in streams of at most `tokens`.
+inline lodestone::step_plan shared(const answer_set& data, std::int64_t tokens) {
+  using namespace lodestone::batching;
+  return as_one_step(shared_prefix{.tokens = tokens}.plan(shapes(data), 1, 0));
+}
+/// Answer by answer.
+inline lodestone::step_plan separate(const answer_set& data) {
+  return as_one_step(lodestone::batching::separate{}.plan(lodestone::batching::shapes(data), 2, 0));
+}
+/// The rows as other trainers hold them: side by side in one batch.
+inline lodestone::step_plan side_by_side(const answer_set& data) {
+  lodestone::step_plan step = separate(data);
+  for (lodestone::micro_batch& batch : step.micro_batches) batch.arranged = lodestone::arrangement::end_to_end;
+  return step;
+}
 
 }  // namespace lodestone_test

@@ -33,6 +33,17 @@ struct on_gpu {
   }
 };
 
+/// The master weights of all units, end to end.
+template <class Backend>
+std::vector<float> all_masters(lodestone::parameters::replicated<Backend>& weights) {
+  std::vector<float> result;
+  for (std::int64_t unit = 0; unit < weights.units(); ++unit) {
+    const auto part = weights.backend().to_host(weights.owned(unit).master);
+    result.insert(result.end(), part.flat().begin(), part.flat().end());
+  }
+  return result;
+}
+
 /// A random matrix, rounded to T, on the host in double and on the device in T.
 template <class T>
 struct twin {

@@ -52,6 +52,7 @@
 namespace {
 
 using namespace lodestone;
+using lodestone_test::all_masters;
 using lodestone_test::answer_set;
 using lodestone_test::device_store;
 using lodestone_test::on_gpu;
@@ -76,27 +77,6 @@ answer_set ragged_answers() {
   add(150, {1, 66});
   add(64, {130, 3, 3, 64, 1});
   return data;
-}
-
-/// All micro-batches of an epoch as one step.
-step_plan as_one_step(const epoch_plan& plan) {
-  step_plan one;
-  for (const step_plan& step : plan.steps)
-    one.micro_batches.insert(one.micro_batches.end(), step.micro_batches.begin(), step.micro_batches.end());
-  return one;
-}
-
-step_plan shared(const answer_set& data, std::int64_t tokens) {
-  return as_one_step(batching::shared_prefix{.tokens = tokens}.plan(batching::shapes(data), 1, 0));
-}
-step_plan separate(const answer_set& data) {
-  return as_one_step(batching::separate{}.plan(batching::shapes(data), 2, 0));
-}
-/// The rows as other trainers hold them: side by side in one batch.
-step_plan side_by_side(const answer_set& data) {
-  step_plan step = separate(data);
-  for (micro_batch& batch : step.micro_batches) batch.arranged = arrangement::end_to_end;
-  return step;
 }
 
 struct outcome {
@@ -256,16 +236,6 @@ parameters::replicated<cuda<T>> with_masters_of(parameters::replicated<host<floa
                                        .flat()
                                        .subspan(static_cast<std::size_t>(sources[k].offset),
                                                 static_cast<std::size_t>(sources[k].count)));
-  return result;
-}
-
-template <class Backend>
-std::vector<float> all_masters(parameters::replicated<Backend>& weights) {
-  std::vector<float> result;
-  for (std::int64_t unit = 0; unit < weights.units(); ++unit) {
-    const auto part = weights.backend().to_host(weights.owned(unit).master);
-    result.insert(result.end(), part.flat().begin(), part.flat().end());
-  }
   return result;
 }
 

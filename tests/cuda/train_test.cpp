@@ -33,6 +33,7 @@
 namespace {
 
 using namespace lodestone;
+using lodestone_test::all_masters;
 using lodestone_test::on_gpu;
 
 std::filesystem::path examples() { return lodestone_test::source_dir() / "examples" / "data"; }
@@ -81,16 +82,6 @@ std::vector<double> losses(Program& program, const in_memory_store& data, std::i
         result.push_back(program.step(data, step, {.number = number, .total = 60, .seed = 1, .epoch = epoch}).loss);
       ++number;
     }
-  return result;
-}
-
-template <class Backend>
-std::vector<float> all_masters(parameters::replicated<Backend>& weights) {
-  std::vector<float> result;
-  for (std::int64_t unit = 0; unit < weights.units(); ++unit) {
-    const auto part = weights.backend().to_host(weights.owned(unit).master);
-    result.insert(result.end(), part.flat().begin(), part.flat().end());
-  }
   return result;
 }
 

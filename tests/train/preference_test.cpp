@@ -89,27 +89,6 @@ outcome gradients_of(const answer_set& data, const step_plan& step, const Loss& 
   return std::max(std::sqrt(difference / norm), std::abs(a.loss - b.loss) / std::abs(b.loss));
 }
 
-/// All micro-batches of an epoch as one step.
-step_plan as_one_step(const epoch_plan& plan) {
-  step_plan one;
-  for (const step_plan& step : plan.steps)
-    one.micro_batches.insert(one.micro_batches.end(), step.micro_batches.begin(), step.micro_batches.end());
-  return one;
-}
-
-step_plan shared(const answer_set& data, std::int64_t tokens) {
-  return as_one_step(batching::shared_prefix{.tokens = tokens}.plan(batching::shapes(data), 1, 0));
-}
-step_plan separate(const answer_set& data) {
-  return as_one_step(batching::separate{}.plan(batching::shapes(data), 2, 0));
-}
-/// The rows as other trainers hold them: side by side in one batch.
-step_plan side_by_side(const answer_set& data) {
-  step_plan step = separate(data);
-  for (micro_batch& batch : step.micro_batches) batch.arranged = arrangement::end_to_end;
-  return step;
-}
-
 /// Ragged groups: many and few answers, answers of one token, answers longer than their prompt.
 answer_set ragged_answers() {
   answer_set data;

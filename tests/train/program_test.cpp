@@ -29,6 +29,7 @@
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/step.hpp>
 
+#include "batching/answers.hpp"
 #include "model/small_model.hpp"
 #include "train/sharded_layer_store.hpp"
 
@@ -124,14 +125,6 @@ void check_equal(const std::string& name, const outcome& a, const outcome& b, do
       }
       BOOST_TEST(std::sqrt(difference) <= tolerance * std::sqrt(norm), name << ": unit " << unit);
     }
-}
-
-/// All micro-batches of an epoch as one step.
-step_plan as_one_step(const epoch_plan& plan) {
-  step_plan one;
-  for (const step_plan& step : plan.steps)
-    one.micro_batches.insert(one.micro_batches.end(), step.micro_batches.begin(), step.micro_batches.end());
-  return one;
 }
 
 std::vector<std::int64_t> lengths_of(const example_set& data) {

@@ -278,14 +278,16 @@ template <example_store Store, position_policy Position>
   return result;
 }
 
+/// What a strategy knows of an example.
+[[nodiscard]] inline example_shape shape_of(const example_view& example) {
+  return {std::ssize(example.tokens), example.prompt, example.group, example.role};
+}
+
 /// What a strategy knows of every example of a store.
 template <example_store Store>
 [[nodiscard]] std::vector<example_shape> shapes(const Store& store) {
   std::vector<example_shape> result;
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(store.size()); ++i) {
-    const example_view example = store[i];
-    result.push_back({std::ssize(example.tokens), example.prompt, example.group, example.role});
-  }
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(store.size()); ++i) result.push_back(shape_of(store[i]));
   return result;
 }
 

@@ -16,8 +16,7 @@ namespace lodestone::batching {
 /// operations; this one also serves models with sliding windows. The order is a new shuffle in every epoch.
 struct separate {
   std::int64_t groups_per_step = 0;  ///< give one of the two; 64 groups, LOGO's batch, when none is given
-  std::int64_t tokens_per_step =
-      0;  ///< a step closes with the group that reaches it; the prompt counts with each answer
+  std::int64_t tokens_per_step = 0;  ///< a step closes with the group that reaches it; prompts count with each answer
 
   /// Throws what group_answers() throws, config_error for settings out of range.
   [[nodiscard]] epoch_plan plan(std::span<const example_shape> shapes, std::uint64_t seed, std::uint64_t epoch) const {

@@ -126,27 +126,14 @@ class llama {
 
   /// What log_probs() does to the store, without a batch: a rank that has none joins the others' collectives.
   void join_log_probs() {
-    for (std::int64_t unit = 0; unit <= config_.layers; ++unit) {
-      weights_->acquire(unit);
-      weights_->release(unit);
-    }
-    head_.acquire();
-    head_.release();
+    for (std::int64_t unit = 0; unit <= config_.layers; ++unit) visit(unit);
+    visit_head();
   }
 
   /// What train() does to the store, without a micro-batch: a rank that has none left joins the others' collectives.
   void join(bool is_linear, bool is_last) {
-    const auto visit = [&](std::int64_t unit) {
-      weights_->acquire(unit);
-      weights_->release(unit);
-    };
-    const auto head = [&] {
-      head_.acquire();
-      head_.release();
-    };
-    for (std::int64_t unit = 0; unit <= config_.layers; ++unit) visit(unit);
-    if (!is_linear) head();
-    head();
+    join_log_probs();
+    if (!is_linear) visit_head();
     if (is_last) weights_->gradients_final(config_.layers + 1);
     for (std::int64_t unit = config_.layers; unit >= 1; --unit) {
       visit(unit);
@@ -183,6 +170,15 @@ class llama {
 
   [[nodiscard]] value_block allocate(std::int64_t rows, std::int64_t columns) {
     return backend().template allocate<value_type>(extents<2>{{rows, columns}});
+  }
+
+  void visit(std::int64_t unit) {
+    weights_->acquire(unit);
+    weights_->release(unit);
+  }
+  void visit_head() {
+    head_.acquire();
+    head_.release();
   }
 
   /// Runs all layers; `rows` are the stream rows whose output is wanted. Without a table nothing is kept.

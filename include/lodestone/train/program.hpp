@@ -170,8 +170,14 @@ class program {
   /// Who computes what in a step: balanced by attention and linear cost.
   template <example_store Data>
   [[nodiscard]] lodestone::batching::assignment assign(const Data& data, const step_plan& step) const {
-    return lodestone::batching::assign(lodestone::batching::costs(step, lodestone::batching::shapes(data), cost_),
-                                       group_->size());
+    step_plan own = step;  // of examples that are numbered within the step: its cost does not grow with the data
+    std::vector<example_shape> shapes;
+    for (micro_batch& batch : own.micro_batches)
+      for (std::int64_t& example : batch.examples) {
+        shapes.push_back(lodestone::batching::shape_of(lodestone::batching::detail::checked_example(data, example)));
+        example = std::ssize(shapes) - 1;
+      }
+    return lodestone::batching::assign(lodestone::batching::costs(own, shapes, cost_), group_->size());
   }
 
   /// Forward, loss, backward, reduce, clip, update.
