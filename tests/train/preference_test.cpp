@@ -283,6 +283,27 @@ BOOST_AUTO_TEST_CASE(outcomes_and_evaluations_do_not_depend_on_arrangement_and_r
   }
 }
 
+BOOST_AUTO_TEST_CASE(ranks_share_a_step_by_the_cost_of_its_own_examples) {
+  const answer_set data = ragged_answers();
+  const model_config config = small_config();
+  for (const step_plan& step : {shared(data, 40), separate(data)}) {
+    const auto expected =
+        batching::assign(batching::costs(step, batching::shapes(data), training_cost(config)), 2).of_rank;
+    BOOST_TEST(expected[0].size() + expected[1].size() == step.micro_batches.size());
+    dist::threads::run(2, [&](dist::threads::communicator& group) {
+      const auto weights = small_store<backend>(config, 1, {}, dist::any_communicator(group));
+      const program training{llama<backend, blocked_attention>{config, *weights},
+                             loss::logo{.gamma = 0.5},
+                             batching::separate{},
+                             position::contiguous{},
+                             activations::keep_all{},
+                             optim::adamw{},
+                             group};
+      BOOST_TEST((training.assign(data, step).of_rank == expected));
+    });
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_program_trains_on_groups_and_the_loss_falls) {
   const answer_set data = ragged_answers();
   const auto run = [&](auto strategy) {
