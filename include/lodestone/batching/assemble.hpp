@@ -287,6 +287,7 @@ template <example_store Store, position_policy Position>
 template <example_store Store>
 [[nodiscard]] std::vector<example_shape> shapes(const Store& store) {
   std::vector<example_shape> result;
+  result.reserve(static_cast<std::size_t>(store.size()));
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(store.size()); ++i) result.push_back(shape_of(store[i]));
   return result;
 }
