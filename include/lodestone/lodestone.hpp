@@ -179,6 +179,8 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
+#include <lodestone/eval/concept.hpp>
+#include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/greedy.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
@@ -193,6 +195,8 @@ namespace lodestone::decay {}
 namespace lodestone::dist {}
 /// Ranks as threads of one process.
 namespace lodestone::dist::threads {}
+/// Evaluation: tasks, metrics, and how they are run.
+namespace lodestone::eval {}
 /// The published chat formats.
 namespace lodestone::families {}
 /// Generating text.
@@ -217,6 +221,8 @@ namespace lodestone::position {}
 namespace lodestone::projections {}
 /// Files of tensors.
 namespace lodestone::safetensors {}
+/// Making training data with a model.
+namespace lodestone::synthesis {}
 /// Parts of tokenizers.
 namespace lodestone::text {}
 /// Steps, loops and checkpoints of a training run.
