@@ -113,6 +113,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/kv_cache.hpp>
 #include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
@@ -181,7 +182,10 @@
 
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/generate/concept.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/local.hpp>
+#include <lodestone/generate/sampling.hpp>
+#include <lodestone/generate/text_stream.hpp>
+#include <lodestone/generate/tokens.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}
