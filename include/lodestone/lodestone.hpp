@@ -180,6 +180,7 @@
 #include <lodestone/train/step.hpp>
 
 #include <lodestone/eval/concept.hpp>
+#include <lodestone/eval/truncate.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/greedy.hpp>
 
