@@ -66,6 +66,7 @@ BOOST_AUTO_TEST_CASE(prompts_are_cut_in_the_middle_as_longbench_cuts_them) {
 BOOST_AUTO_TEST_CASE(both_ends_of_a_prompt_stay) {
   const byte_tokenizer bytes;
   BOOST_TEST(eval::cut_middle(bytes, "abcdefghij", 10).text == "abcdefghij");
+  BOOST_TEST(!eval::cut_middle(bytes, "abcdefghij", 10).is_cut);
   BOOST_TEST(eval::cut_middle(bytes, "abcdefghij", 9).text == "abcdghij");
   BOOST_TEST(eval::cut_middle(bytes, "abcdefghij", 2).text == "aj");
   BOOST_TEST(eval::cut_middle(bytes, "", 2).text.empty());
