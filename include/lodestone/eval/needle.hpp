@@ -68,6 +68,7 @@ class needle {
   ///@{
   [[nodiscard]] const std::string& name() const { return options_.name; }
   [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::string id(std::size_t i) const;
   [[nodiscard]] question ask(std::size_t i) const;
   [[nodiscard]] std::vector<score> mark(std::size_t i, std::string_view answer) const;
   ///@}

@@ -188,6 +188,11 @@ LODESTONE_INLINE std::string needle::compose(const drawn& what, double depth, st
   return fill_slot(fill_slot(form_.prompt, "{question}", fill_slot(asked, "{key}", what.key)), "{context}", context);
 }
 
+LODESTONE_INLINE std::string needle::id(std::size_t i) const {
+  return std::to_string(length_of(i)) + "/" + detail::short_number(depth_of(i)) + "/" +
+         std::to_string(i % static_cast<std::size_t>(options_.repeats));
+}
+
 LODESTONE_INLINE question needle::ask(std::size_t i) const {
   const drawn what = draw(i);
   const double depth = depth_of(i);
@@ -211,8 +216,7 @@ LODESTONE_INLINE question needle::ask(std::size_t i) const {
   while (fits > 0 && tokens(fits) > length) --fits;
   while (tokens(fits + 1) <= length) ++fits;
 
-  question asked{.id = std::to_string(length) + "/" + detail::short_number(depth) + "/" +
-                       std::to_string(i % static_cast<std::size_t>(options_.repeats)),
+  question asked{.id = id(i),
                  .prompt = compose(what, depth, fits),
                  .is_chat = options_.is_chat,
                  .max_new_tokens = options_.max_new_tokens,

@@ -71,6 +71,7 @@ class ruler {
   ///@{
   [[nodiscard]] std::string name() const { return to_string(kind_); }
   [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::string id(std::size_t i) const;
   [[nodiscard]] question ask(std::size_t i) const;
   [[nodiscard]] std::vector<score> mark(std::size_t i, std::string_view answer) const;
   ///@}

@@ -277,11 +277,15 @@ LODESTONE_INLINE std::size_t ruler::size() const {
   return options_.lengths.size() * static_cast<std::size_t>(options_.repeats);
 }
 
-LODESTONE_INLINE question ruler::ask(std::size_t i) const {
+LODESTONE_INLINE std::string ruler::id(std::size_t i) const {
   const auto repeats = static_cast<std::size_t>(options_.repeats);
-  const std::int64_t length = options_.lengths[i / repeats];
+  return std::to_string(options_.lengths[i / repeats]) + "/" + std::to_string(i % repeats);
+}
+
+LODESTONE_INLINE question ruler::ask(std::size_t i) const {
+  const std::int64_t length = options_.lengths[i / static_cast<std::size_t>(options_.repeats)];
   const detail::ruler_sample sample = detail::draw_sample(kind_, options_.seed, i);
-  return {.id = std::to_string(length) + "/" + std::to_string(i % repeats),
+  return {.id = id(i),
           .prompt = sample.prompt(detail::units_within(sample, count_, length)),
           .is_chat = options_.is_chat,
           .max_new_tokens = options_.max_new_tokens,
