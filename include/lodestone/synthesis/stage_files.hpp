@@ -15,7 +15,7 @@
 namespace lodestone::synthesis {
 
 /// Names and order of the files: stages and output appear first, the summary last. While it does not exist, a run goes
-/// on from the logs of answers (NAME.STAGE.jsonl.partial); once it does, the synthesis is done.
+/// on from the logs of answers (NAME.STAGE.log.partial); once it does, the synthesis is done.
 class stage_files {
  public:
   /// `output` is NAME.jsonl; `settings` is a JSON object of all that the result depends on. Throws config_error for an
@@ -46,6 +46,9 @@ class stage_files {
   [[nodiscard]] const std::filesystem::path& output() const { return output_; }
 
  private:
+  /// Of a log, which is never committed: the stage's own file is, and the log goes when all is done.
+  [[nodiscard]] std::filesystem::path log_name(std::string_view name) const;
+
   std::filesystem::path output_;
   std::string stem_;
   std::string settings_;

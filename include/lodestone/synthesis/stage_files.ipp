@@ -1,6 +1,7 @@
 // Definitions of stage_files.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -23,13 +24,16 @@ LODESTONE_INLINE stage_files::stage_files(std::filesystem::path output, std::str
 LODESTONE_INLINE std::filesystem::path stage_files::stage(std::string_view name) const {
   return stem_ + "." + std::string(name) + ".jsonl";
 }
+LODESTONE_INLINE std::filesystem::path stage_files::log_name(std::string_view name) const {
+  return stem_ + "." + std::string(name) + ".log";
+}
 LODESTONE_INLINE std::filesystem::path stage_files::summary() const { return stem_ + ".summary.json"; }
 
 LODESTONE_INLINE bool stage_files::is_done() const {
   namespace fs = std::filesystem;
   const char* const remedy = "name another output, or remove this one and its summary";
   if (!fs::exists(summary())) {
-    if (fs::exists(output_) && !fs::exists(stage("answers").string() + ".partial"))  // else it was about to be finished
+    if (fs::exists(output_) && !fs::exists(log_name("answers").string() + ".partial"))  // else it was to be finished
       throw config_error("\"" + output_.string() + "\" exists, and no summary says that it was made here", "output",
                          "name another output, or remove the file");
     return false;
@@ -49,7 +53,9 @@ LODESTONE_INLINE bool stage_files::is_done() const {
   return fs::exists(output_);
 }
 
-LODESTONE_INLINE result_log stage_files::open_log(std::string_view name) const { return {stage(name), settings_}; }
+LODESTONE_INLINE result_log stage_files::open_log(std::string_view name) const {
+  return {log_name(name), settings_};
+}
 
 LODESTONE_INLINE void stage_files::write_lines(const std::filesystem::path& file,
                                                const std::function<std::string()>& next) {
@@ -92,7 +98,7 @@ LODESTONE_INLINE void stage_files::finish(std::string_view json, std::span<const
   file.commit();
   for (const std::string_view name : stages) {
     std::error_code ignored;
-    std::filesystem::remove(stage(name).string() + ".partial", ignored);
+    std::filesystem::remove(log_name(name).string() + ".partial", ignored);
   }
 }
 
