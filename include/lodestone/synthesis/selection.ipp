@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/synthesis/selection.hpp>
@@ -77,17 +78,21 @@ LODESTONE_INLINE std::optional<selection> select_chunks(std::span<const double> 
   const detail::chunk_numbers preferred = detail::first_of(important, limit);
   const std::size_t n = preferred.size();
   chosen.preferred = detail::ascending(preferred);
+  const auto shown_to = [&](std::int64_t j) {
+    if (j == 0) return detail::last_of(irrelevant, n);
+    if (j % 2 == 0) return detail::random_of(irrelevant, n, random);
+    detail::chunk_numbers mixed = detail::random_of(preferred, n / 2, random);
+    detail::append(mixed, detail::random_of(irrelevant, n - n / 2, random));
+    return mixed;
+  };
   for (std::int64_t j = 0; j < options.rejected; ++j) {
-    detail::chunk_numbers shown;
-    if (j == 0) {
-      shown = detail::last_of(irrelevant, n);
-    } else if (j % 2 == 0) {
-      shown = detail::random_of(irrelevant, n, random);
-    } else {
-      shown = detail::random_of(preferred, n / 2, random);
-      detail::append(shown, detail::random_of(irrelevant, n - n / 2, random));
-    }
-    chosen.rejected.push_back(detail::ascending(std::move(shown)));
+    detail::chunk_numbers shown = detail::ascending(shown_to(j));
+    const auto is_shown_before = [&] {
+      return std::find(chosen.rejected.begin(), chosen.rejected.end(), shown) != chosen.rejected.end();
+    };
+    // Two answers from the same chunks would be alike; of few chunks they may have to be.
+    for (int attempt = 0; attempt < 8 && is_shown_before(); ++attempt) shown = detail::ascending(shown_to(j));
+    chosen.rejected.push_back(std::move(shown));
   }
   // The rest of the important chunks, best first, and then random irrelevant ones.
   const auto room = static_cast<std::size_t>(options.context);
