@@ -16,7 +16,7 @@ namespace lodestone::synthesis {
 
 /// How a generator is asked.
 struct ask_options {
-  std::uint64_t seed = 42;           ///< each item's sampling is seeded by it and the item's id alone
+  std::uint64_t seed = 42;           ///< an item's sampling is seeded by it, the stage and the item's id alone
   std::int64_t at_once = 64;         ///< requests that the generator gets together
   double temperature = 0.7;          ///< of the paper's answers; 0: the most likely token
   double top_p = 0.95;               ///< of the released code

@@ -43,14 +43,15 @@ LODESTONE_INLINE ask_counts ask(const generate::any_generator& model, const ask_
       const std::size_t end = std::min(begin + at_once, open.size());
       std::vector<generate::request> requests;
       for (std::size_t k = begin; k < end; ++k) {
-        const std::string& id = items.ids[open[k]];
+        std::string key = std::string(stage) + "\n" + items.ids[open[k]];
+        if (attempt > 0) key += "\n" + std::to_string(attempt);
         generate::request& one = requests.emplace_back(items.request(open[k]));
         one.max_new_tokens = options.max_new_tokens;
         one.min_new_tokens = options.min_new_tokens;
         one.stop = options.stop;
         one.draw = {.temperature = options.temperature,
                     .top_p = options.top_p,
-                    .seed = seed_of(options.seed, attempt == 0 ? id : id + "\n" + std::to_string(attempt))};
+                    .seed = seed_of(options.seed, key)};
       }
       model.generate(requests, [&](std::size_t k, generate::answer&& answer) {
         const std::size_t item = open[begin + k];
