@@ -18,7 +18,7 @@ namespace lodestone::synthesis {
 struct ask_options {
   std::uint64_t seed = 42;           ///< an item's sampling is seeded by it, the stage and the item's id alone
   std::int64_t at_once = 64;         ///< requests that the generator gets together
-  double temperature = 0.7;          ///< of the paper's answers; 0: the most likely token
+  double temperature = 0.7;          ///< as the released code of LOGO has it; 0: the most likely token
   double top_p = 0.95;               ///< of the released code
   std::int64_t max_new_tokens = 512;  ///< of an answer, as the released code has it
   std::int64_t min_new_tokens = 0;   ///< of an answer; the released code asks for 16
