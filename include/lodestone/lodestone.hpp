@@ -114,6 +114,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/kv_cache.hpp>
 #include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
@@ -182,7 +183,10 @@
 
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/generate/concept.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/local.hpp>
+#include <lodestone/generate/sampling.hpp>
+#include <lodestone/generate/text_stream.hpp>
+#include <lodestone/generate/tokens.hpp>
 
 #include <lodestone/synthesis/ask.hpp>
 #include <lodestone/synthesis/chunks.hpp>
