@@ -197,6 +197,18 @@
 #include <lodestone/generate/text_stream.hpp>
 #include <lodestone/generate/tokens.hpp>
 
+#include <lodestone/synthesis/ask.hpp>
+#include <lodestone/synthesis/chunks.hpp>
+#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/logo.hpp>
+#include <lodestone/synthesis/longalign.hpp>
+#include <lodestone/synthesis/pairs.hpp>
+#include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/selection.hpp>
+#include <lodestone/synthesis/self_instruct.hpp>
+#include <lodestone/synthesis/stage_files.hpp>
+
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}
 /// Activation policies: what is kept, recomputed or moved between forward and backward.
