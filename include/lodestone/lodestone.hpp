@@ -181,7 +181,16 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
+#include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_text.hpp>
+#include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/concept.hpp>
+#include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/rouge.hpp>
+#include <lodestone/eval/subsequence.hpp>
+#include <lodestone/eval/truncate.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/local.hpp>
 #include <lodestone/generate/sampling.hpp>
