@@ -638,7 +638,7 @@ void table::fill() {
          "logo: preference pairs from important and other chunks; longalign: questions about documents with answers");
   text("documents", synthesise, s_.documents, "a .txt, .md, .jsonl or .json file, or a folder of them");
   text("output", synthesise, s_.output, "NAME.jsonl; the stages stand beside it as NAME.STAGE.jsonl");
-  text("questions", synthesise, s_.questions,
+  text("questions_file", synthesise, s_.questions_file,
        "logo: JSONL with document, question and perhaps answer (default: the model writes them)");
   text("tokenizer", synthesise, s_.tokenizer,
        "folder with the tokenizer of the model that is trained (default: that of --model)");

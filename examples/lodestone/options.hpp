@@ -173,7 +173,7 @@ struct settings {
   // synthesise
   std::string method;
   std::string documents;
-  std::string questions;
+  std::string questions_file;
   std::string tokenizer;
   std::string scores;
   bool scores_only = false;

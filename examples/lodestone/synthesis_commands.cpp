@@ -75,7 +75,7 @@ synthesis::logo_options make_logo(const settings& s) {
                     .least = s.least_score,
                     .context = s.context_chunks,
                     .rejected = s.rejected_answers};
-  options.filter = {.metric = synthesis::contains_or_overlaps, .least = s.least_metric};
+  options.filter = {.metric = synthesis::agreement, .least = s.least_metric};
   options.ask = make_asking(s);
   options.questions = make_questions(s);
   options.context_form = s.context_form;
@@ -154,7 +154,7 @@ int make_pairs(const settings& s, const generate::any_generator& model, const lo
                const std::vector<synthesis::document>& documents) {
   synthesis::logo_options options = make_logo(s);
   std::vector<synthesis::document_question> questions;
-  if (!s.questions.empty()) questions = synthesis::read_questions(s.questions, documents);
+  if (!s.questions_file.empty()) questions = synthesis::read_questions(s.questions_file, documents);
   synthesis::imported_scores scores;
   if (!s.scores.empty()) {
     scores = synthesis::read_scores(s.scores);
