@@ -58,7 +58,6 @@ class prefix_tree {
     std::int32_t first_child = none;
     std::int32_t last_child = none;
     std::int32_t previous_sibling = none;
-    std::int32_t next_sibling = none;
   };
   struct tail {
     std::int32_t last;                 // node of the last row

@@ -59,10 +59,7 @@ LODESTONE_INLINE std::int32_t prefix_tree::child(std::int32_t parent, std::int32
   } else {
     node& above = nodes_[static_cast<std::size_t>(parent)];
     added.previous_sibling = above.last_child;
-    if (above.last_child == none)
-      above.first_child = number;
-    else
-      nodes_[static_cast<std::size_t>(above.last_child)].next_sibling = number;
+    if (above.last_child == none) above.first_child = number;
     above.last_child = number;
   }
   nodes_.push_back(added);
@@ -79,10 +76,7 @@ LODESTONE_INLINE void prefix_tree::drop_last() {
     } else {
       node& above = nodes_[static_cast<std::size_t>(removed.parent)];
       above.last_child = removed.previous_sibling;
-      if (removed.previous_sibling == none)
-        above.first_child = none;
-      else
-        nodes_[static_cast<std::size_t>(removed.previous_sibling)].next_sibling = none;
+      if (removed.previous_sibling == none) above.first_child = none;
     }
     nodes_.pop_back();
   }
