@@ -56,9 +56,10 @@ struct choice_tokens {
   std::int64_t first = 0;              ///< the first that belongs to the choice
 };
 
-/// The tokens as the harness makes them: spaces at the end of the prompt go to the choice, the whole text is encoded,
-/// and what the prompt alone takes is the prompt's part. Cut at the front to `max_tokens` (0: not at all), of which the
-/// last is only predicted. Throws data_error for a choice that adds no token.
+/// The tokens as the harness makes them: spaces at the end of the prompt go to the choice, and the choice has those
+/// tokens of the whole text that come after as many as the prompt alone takes; before them stand the prompt's own, also
+/// where a tokenizer joins the two across their border. Cut at the front to `max_tokens` and one, which is only
+/// predicted (0: not at all). Throws data_error for a choice that adds no token.
 [[nodiscard]] choice_tokens encode_choice(const tokenizer& words, const std::string& prompt, const std::string& choice,
                                           std::int64_t max_tokens = 0);
 

@@ -38,11 +38,14 @@ LODESTONE_INLINE choice_tokens encode_choice(const tokenizer& words, const std::
   std::string context = prompt;
   context.resize(detail::end_without_space(prompt));
   choice_tokens result{.tokens = words.prefix()};
+  const std::vector<std::int32_t> alone = words.encode(context, false);
   const std::vector<std::int32_t> whole = words.encode(prompt + " " + choice, false);
-  const auto before = static_cast<std::int64_t>(result.tokens.size() + words.encode(context, false).size());
-  result.tokens.insert(result.tokens.end(), whole.begin(), whole.end());
+  result.tokens.insert(result.tokens.end(), alone.begin(), alone.end());
+  const auto before = static_cast<std::int64_t>(result.tokens.size());
+  if (whole.size() > alone.size())
+    result.tokens.insert(result.tokens.end(), whole.begin() + std::ssize(alone), whole.end());
   const auto length = static_cast<std::int64_t>(result.tokens.size());
-  if (before >= length)
+  if (before == length)
     throw data_error("the choice '" + choice + "' adds no token to its prompt", "multiple choice",
                      "use another tokenizer, or leave the question out");
   result.first = before;
