@@ -181,6 +181,8 @@
 
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/generate/concept.hpp>
+#include <lodestone/generate/endpoint.hpp>
+#include <lodestone/generate/endpoint_protocol.hpp>
 #include <lodestone/generate/greedy.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
