@@ -21,6 +21,8 @@
 
 #include "support/http_server.hpp"
 
+#if LODESTONE_ENDPOINT  // else only the message can be tested
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -603,3 +605,19 @@ BOOST_AUTO_TEST_CASE(an_exception_of_the_listener_ends_what_is_under_way_and_the
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+#else
+
+BOOST_AUTO_TEST_SUITE(generate_endpoint)
+
+BOOST_AUTO_TEST_CASE(a_program_without_libcurl_says_what_to_install) {
+  BOOST_TEST(!lodestone::generate::has_endpoint());
+  const auto says = [](const lodestone::config_error& failure) {
+    return std::string_view(failure.what()).find("libcurl4-openssl-dev") != std::string_view::npos;
+  };
+  BOOST_CHECK_EXCEPTION(lodestone::generate::endpoint({.url = "http://host/v1"}), lodestone::config_error, says);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+#endif
