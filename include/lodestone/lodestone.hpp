@@ -58,6 +58,7 @@
 #include <lodestone/data/preference_text.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
+#include <lodestone/data/result_log.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/data/token_store.hpp>
 
