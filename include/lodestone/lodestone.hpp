@@ -181,6 +181,8 @@
 #include <lodestone/train/step.hpp>
 
 #include <lodestone/eval/concept.hpp>
+#include <lodestone/eval/judge_rating.hpp>
+#include <lodestone/eval/judge_template.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/endpoint.hpp>
 #include <lodestone/generate/endpoint_protocol.hpp>
