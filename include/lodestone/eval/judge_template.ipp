@@ -59,7 +59,8 @@ LODESTONE_INLINE std::string judge_template::fill(std::span<const std::string_vi
   if (!names_.empty() && !names_.front().empty())
     throw format_error("the slots have names", where_, "write {} for each");
   if (values.size() != names_.size())
-    throw format_error("has " + std::to_string(names_.size()) + " slots for " + std::to_string(values.size()) + " texts",
+    throw format_error("has " + std::to_string(names_.size()) + " slots for " + std::to_string(values.size()) +
+                           " texts",
                        where_);
   return join(values);
 }
