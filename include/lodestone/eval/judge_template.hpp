@@ -22,7 +22,7 @@ class judge_template {
 
   /// Throws format_error for a brace that opens or closes nothing, a slot with a format, and slots of both kinds;
   /// `where` is the place that messages name.
-  explicit judge_template(std::string_view text, std::string_view where = "judge template");
+  explicit judge_template(std::string_view text = {}, std::string_view where = "judge template");
   /// Reads a file, whole: blank space at its ends is part of the prompt.
   [[nodiscard]] static judge_template read(const std::filesystem::path& file);
 
