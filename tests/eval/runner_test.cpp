@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <lodestone/data/result_log.hpp>
+#include <lodestone/eval/progress.hpp>
 #include <lodestone/eval/runner.hpp>
 
 #include "support/support.hpp"
@@ -205,6 +206,25 @@ BOOST_AUTO_TEST_CASE(seeds_differ_by_question_and_not_by_run) {
   BOOST_TEST(seed("a", 1) == seed("a", 1));
   BOOST_TEST(seed("a", 1) != seed("b", 1));
   BOOST_TEST(seed("a", 1) != seed("a", 2));
+}
+
+BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {
+  const lodestone_test::temporary_folder folder;
+  std::FILE* file = std::fopen((folder / "progress.txt").c_str(), "w");
+  eval::progress_line line(file, 5);
+  for (std::size_t done = 3; done <= 100; ++done)
+    line({.task = "a", .done = done, .questions = 100, .failed = done / 50, .seconds = static_cast<double>(done - 3)});
+  line({.task = "b", .done = 4, .questions = 4});
+  std::fclose(file);
+  const std::string text = lodestone_test::read_file(folder / "progress.txt");
+  BOOST_TEST(text ==
+             "a: 3 of 100, 3 of them from before\n"
+             "a: 23 of 100, 1/s, 1:17 left\n"
+             "a: 43 of 100, 1/s, 57s left\n"
+             "a: 63 of 100, 1/s, 37s left, 1 failed\n"
+             "a: 83 of 100, 1/s, 17s left, 1 failed\n"
+             "a: 100 of 100, 1/s, 2 failed\n"
+             "b: 4 of 4, 4 of them from before\n");
 }
 
 BOOST_AUTO_TEST_CASE(records_read_back_equal) {
