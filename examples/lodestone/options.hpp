@@ -170,6 +170,23 @@ struct settings {
   std::int64_t at_once = 16;
   std::int64_t cache_tokens = 0;
 
+  // eval
+  std::vector<std::string> tasks;
+  std::vector<std::int64_t> lengths{1024, 2048, 4096};
+  std::vector<double> depths{0, 25, 50, 75, 100};
+  std::int64_t repeats = 4;
+  std::int64_t questions = 0;
+  std::int64_t window = 0;
+  std::string prompts = "auto";
+  std::string haystack;
+  std::string needle_fact;
+  std::string needle_question;
+  std::string needle_answer;
+  std::string needle_prompt;
+  std::int64_t needle_values = 1;
+  std::int64_t needle_others = 0;
+  bool accept_failures = false;
+
   // inspect
   std::string path;
 
@@ -179,7 +196,7 @@ struct settings {
 
 /// The subcommands.
 enum class command : unsigned {
-  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, inspect, doctor, demo
+  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, eval, inspect, doctor, demo
 };
 
 /// What the command line asks for.

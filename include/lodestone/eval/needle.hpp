@@ -57,7 +57,8 @@ struct needle_options {
 /// behind the last sentence that ends at or before its depth, in tokens of the text.
 ///
 /// Labels: length, depth. Scores: found, the share of values that the answer holds as whole words, in any letter case;
-/// exact_match, 1 when that is all of them.
+/// exact_match, 1 when that is all of them; rouge1_precision, the share of the words of the answer's first line that
+/// the values have (LOGO's evaluation counts so; rouge.hpp).
 class needle {
  public:
   /// `count` measures prompts of the kind that `options.is_chat` names; the haystack's text is copied once. Throws
