@@ -38,6 +38,7 @@ int run_score(const settings& s);
 int run_generate(const settings& s);
 int run_chat(const settings& s);
 int run_eval(const settings& s);
+int run_synthesise(const settings& s);
 int run_inspect(const settings& s);
 int run_doctor(const settings& s);
 int run_demo(const settings& s);

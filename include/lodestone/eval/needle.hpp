@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lodestone/core/random.hpp>
@@ -109,8 +111,8 @@ static_assert(task<needle>);
 /// Scores: rating, from 1 to 10.
 class judged_needle {
  public:
-  /// The questions of `asked`, which must outlive this.
-  explicit judged_needle(const needle& asked) : asked_(&asked) {}
+  /// The questions of `asked`.
+  explicit judged_needle(needle asked) : asked_(std::make_shared<needle>(std::move(asked))) {}
 
   /// The parts of a judged task.
   ///@{
@@ -123,7 +125,7 @@ class judged_needle {
   ///@}
 
  private:
-  const needle* asked_;
+  std::shared_ptr<const needle> asked_;
 };
 static_assert(judged_task<judged_needle>);
 
