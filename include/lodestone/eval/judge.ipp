@@ -256,7 +256,7 @@ class judging_run {
         one.error = reply.error.empty() ? "the judge gave no reply and no reason" : std::move(reply.error);
         return;
       }
-      one.rating = task_.rating(reply.text);
+      one.rating = task_.rating(one.place, reply.text);
       if (!one.rating) {
         constexpr std::size_t most = 200;
         one.error = "the reply is \"" + reply.text.substr(0, most) + (reply.text.size() > most ? "...\"" : "\"");
