@@ -196,6 +196,7 @@
 #include <lodestone/eval/judge_template.hpp>
 #include <lodestone/eval/judged.hpp>
 #include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/longbench_rated.hpp>
 #include <lodestone/eval/mt_bench.hpp>
 #include <lodestone/eval/needle.hpp>
 #include <lodestone/eval/porter_stem.hpp>
