@@ -33,10 +33,11 @@ int run(int argc, char** argv) {
   request asked = read_request(argc, argv);
   settings& s = asked.values;
   // A run folder stands for the model, or the adapter, that was trained in it.
-  if (std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
+  if (!s.model.empty() && std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
       !std::filesystem::exists(std::filesystem::path(s.model) / "config.json"))
     s.model = (std::filesystem::path(s.model) / "model").string();
-  if (std::filesystem::exists(std::filesystem::path(s.adapter) / "adapter" / "adapter_config.json"))
+  if (!s.adapter.empty() &&
+      std::filesystem::exists(std::filesystem::path(s.adapter) / "adapter" / "adapter_config.json"))
     s.adapter = (std::filesystem::path(s.adapter) / "adapter").string();
   switch (asked.what) {
     case command::tokenize: return run_tokenize(s);

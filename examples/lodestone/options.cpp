@@ -33,6 +33,7 @@ constexpr unsigned runs = sft | prefer;  // what trains
 constexpr unsigned data_makers = prepare | plan | runs;
 constexpr unsigned trainers = plan | runs;
 constexpr unsigned generators = generate | chat | synthesise;  // what answers prompts
+constexpr unsigned judged = generators & ~(generate | chat);   // what may have a judge
 constexpr unsigned model_runners = runs | score | generators;
 
 struct command_text {
@@ -680,6 +681,19 @@ void table::fill() {
   whole("prompts_per_document", synthesise, s_.prompts_per_document, 1, "prompts for questions about a document");
   whole("question_tokens", synthesise, s_.question_tokens, 1, "tokens of an answer with questions at most");
   whole("attempts", synthesise, s_.attempts, 1, "for an answer that has not the form that was asked for");
+
+  text("endpoint", generators, s_.endpoint,
+       "base of an OpenAI-compatible API that answers in place of a local model, such as http://localhost:8000/v1");
+  text("endpoint_model", generators, s_.endpoint_model, "the model's name there");
+  text("endpoint_key_variable", generators, s_.endpoint_key_variable,
+       "the environment variable with the endpoint's key; unset: no key is sent");
+  whole("endpoint_concurrency", generators, s_.endpoint_concurrency, 1, "requests to an endpoint at once");
+  whole("endpoint_retries", generators, s_.endpoint_retries, 0, "of a request to an endpoint, after its first attempt");
+  whole("endpoint_timeout", generators, s_.endpoint_timeout, 1, "seconds that one attempt may take");
+  text("judge_endpoint", judged, s_.judge_endpoint, "base of the API where the judge is");
+  text("judge_endpoint_model", judged, s_.judge_endpoint_model, "the judge's name there");
+  text("judge_endpoint_key_variable", judged, s_.judge_endpoint_key_variable,
+       "the environment variable with its key; unset: no key is sent");
   text("path", inspect, s_.path, "model folder, token store or run folder");
   text("output", demo, s_.output, "folder for the demonstration's files");
   truth("quick", demo, s_.quick, "a tenth of the steps: shows that everything runs, not what it reaches");
@@ -898,9 +912,16 @@ void check(command what, const settings& s) {
   const bool compares = what == command::prefer || what == command::ablate;
   const bool trains = runs_training || what == command::plan;
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
-  if (what == command::prepare || trains || what == command::score || what == command::generate ||
-      what == command::chat || what == command::synthesise || what == command::merge)
+  if (what == command::prepare || trains || what == command::score || what == command::merge)
     need(!s.model.empty(), "model", "name the model folder");
+  if (what == command::generate || what == command::chat || what == command::synthesise) {
+    need(!s.model.empty() || !s.endpoint.empty(), "model", "name the model folder, or an endpoint");
+    if (!s.model.empty() && !s.endpoint.empty())
+      throw config_error("a local model is named too", "endpoint", "give either --model or --endpoint");
+  }
+  if (!s.endpoint.empty()) need(!s.endpoint_model.empty(), "endpoint_model", "name the model at the endpoint");
+  if (!s.judge_endpoint.empty())
+    need(!s.judge_endpoint_model.empty(), "judge_endpoint_model", "name the judge at its endpoint");
   if (what == command::prepare || trains || what == command::score)
     need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
   if (what == command::prepare) need(!s.output.empty(), "output", "name the file of the token store");

@@ -169,6 +169,15 @@ struct settings {
   std::vector<std::string> stop;
   std::int64_t at_once = 16;
   std::int64_t cache_tokens = 0;
+  std::string endpoint;
+  std::string endpoint_model;
+  std::string endpoint_key_variable = "OPENAI_API_KEY";
+  std::int64_t endpoint_concurrency = 8;
+  std::int64_t endpoint_retries = 5;
+  std::int64_t endpoint_timeout = 600;  ///< seconds
+  std::string judge_endpoint;
+  std::string judge_endpoint_model;
+  std::string judge_endpoint_key_variable = "OPENAI_API_KEY";
 
   // synthesise
   std::string method;
