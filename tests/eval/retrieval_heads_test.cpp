@@ -13,7 +13,7 @@
 #include <lodestone/attention/reference.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/eval/retrieval_heads.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/tokens.hpp>
 #include <lodestone/model/llama.hpp>
 
 #include "model/small_model.hpp"
@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(keys_equal_transformers_attention_and_answers_its_
                                       .prompt = expected.at("prompt").get<std::vector<std::int32_t>>(),
                                       .needles = {{1, 5}},
                                       .answer = expected.at("answer").get<std::vector<std::int32_t>>()};
-    const auto answer = generate::greedy(model, own.prompt, std::ssize(own.answer), {}, [](std::int32_t) { return true; });
+    const auto answer = generate::greedy(model, own.prompt, std::ssize(own.answer));
     BOOST_TEST(answer == own.answer, boost::test_tools::per_element());
     std::vector<eval::record> records;
     eval::retrieval_heads(model, {&own, 1}, {}, [&](eval::record&& result) { records.push_back(std::move(result)); });
@@ -71,8 +71,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(keys_equal_transformers_attention_and_answers_its_
     for (std::int64_t layer = 0; layer < watch.layers(); ++layer)
       for (std::int64_t head = 0; head < watch.heads(); ++head)
         for (std::int64_t i = 0; i < std::ssize(own.answer); ++i)
-          BOOST_TEST(watch.key(layer, head, i) == keys[static_cast<std::size_t>(layer)][static_cast<std::size_t>(head)]
-                                                      [static_cast<std::size_t>(i)]);
+          BOOST_TEST(
+              watch.key(layer, head, i) ==
+              keys[static_cast<std::size_t>(layer)][static_cast<std::size_t>(head)][static_cast<std::size_t>(i)]);
     BOOST_TEST(!watch.is_on());
   }
 }
@@ -83,7 +84,8 @@ BOOST_AUTO_TEST_CASE(watching_changes_no_number_and_follows_windows) {
   const auto store = lodestone_test::small_store<host<double>>(config);
   llama<host<double>, observed_attention<reference_attention>> watched(store->config(), *store);
   llama<host<double>, reference_attention> plain(store->config(), *store);
-  const eval::retrieval_example own{.id = "a", .prompt = {1, 2, 3, 4, 5, 6, 7}, .needles = {{0, 2}}, .answer = {8, 9, 1}};
+  const eval::retrieval_example own{
+      .id = "a", .prompt = {1, 2, 3, 4, 5, 6, 7}, .needles = {{0, 2}}, .answer = {8, 9, 1}};
   const token_batch batch = eval::answered(own);
   const std::vector<std::int64_t> rows{6, 7, 8};
   watched.attention().watch->begin(rows, batch.size());
@@ -102,7 +104,7 @@ BOOST_AUTO_TEST_CASE(watching_changes_no_number_and_follows_windows) {
 
 BOOST_AUTO_TEST_CASE(a_head_scores_the_needle_tokens_that_it_copies) {
   // prompt 5 [6 7] 8 [9] 6, needles of 3 tokens; rows emit 6, 9, 7, 7
-  const attention_watch watch = watch_of({{1, 4, 2, 2, /**/ 5, 4, 0, 3},   // all three; 9 alone: key 5 is 6 outside
+  const attention_watch watch = watch_of({{1, 4, 2, 2, /**/ 5, 4, 0, 3},    // all three; 9 alone: key 5 is 6 outside
                                           {2, 1, 1, 1, /**/ 1, 1, 1, 2}});  // never what is emitted; 6 and 7
   const eval::head_scores scores = eval::score_heads(small_example(), watch);
   BOOST_TEST(scores(0, 0) == 1.0);

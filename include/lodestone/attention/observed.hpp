@@ -115,8 +115,7 @@ struct observed_attention {
     const auto rows = backend.upload(std::span<const std::int64_t>{places});
     const auto chosen = backend.template allocate<typename Backend::value_type>(extents<2>{{count, q.size(1)}});
     backend.gather_rows(q, rows, chosen.view());
-    const auto scores =
-        backend.template allocate<typename Backend::accumulate_type>(extents<2>{{count, k.size(0)}});
+    const auto scores = backend.template allocate<typename Backend::accumulate_type>(extents<2>{{count, k.size(0)}});
     for (std::int64_t head = 0; head < shape.heads; ++head) {
       const std::int64_t at = head / shape.group() * size;
       backend.gemm_nt(const_view(chosen.view().columns(head * size, (head + 1) * size)), k.columns(at, at + size),

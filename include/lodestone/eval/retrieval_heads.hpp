@@ -30,11 +30,11 @@ namespace lodestone::eval {
 
 /// A context with needles and the answer that the model gave: greedy, as a rule.
 struct retrieval_example {
-  std::string id{};                          ///< unique in its task, the same in every run
-  std::vector<std::int32_t> prompt{};        ///< tokens of context and question
+  std::string id{};                           ///< unique in its task, the same in every run
+  std::vector<std::int32_t> prompt{};         ///< tokens of context and question
   std::vector<text::span_of_text> needles{};  ///< tokens [begin, end) of the prompt, ascending; text::tokens_within()
-  std::vector<std::int32_t> answer{};        ///< tokens that the model wrote
-  std::vector<label> labels{};               ///< what its record is grouped by
+  std::vector<std::int32_t> answer{};         ///< tokens that the model wrote
+  std::vector<label> labels{};                ///< what its record is grouped by
 };
 
 /// A number for each head of a model.
@@ -50,9 +50,9 @@ struct head_scores {
   friend bool operator==(const head_scores&, const head_scores&) = default;
 };
 
-/// The scores of all heads on one example from what its rows looked at: watched rows are those that emitted the answer's
-/// tokens, in order. A token of the needle counts once, however often it is copied. Throws data_error for an example
-/// without needles or answer, or needles outside the prompt.
+/// The scores of all heads on one example from what its rows looked at: watched rows are those that emitted the
+/// answer's tokens, in order. A token of the needle counts once, however often it is copied. Throws data_error for an
+/// example without needles or answer, or needles outside the prompt.
 [[nodiscard]] head_scores score_heads(const retrieval_example& own, const attention_watch& watch);
 
 /// What stays of many examples.
@@ -62,8 +62,8 @@ struct retrieval_options {
   record_filter is_done{};  ///< examples that are there already
 };
 
-/// The scores of all heads as text, "LAYER.HEAD:SCORE" of those above 0, behind the model's numbers of layers and heads:
-/// "32x32 14.22:0.75 19.3:0.5". It is the answer of an example's record, and what parse_heads() reads.
+/// The scores of all heads as text, "LAYER.HEAD:SCORE" of those above 0, behind the model's numbers of layers and
+/// heads: "32x32 14.22:0.75 19.3:0.5". It is the answer of an example's record, and what parse_heads() reads.
 [[nodiscard]] std::string to_string(const head_scores& scores);
 
 /// Reads what to_string() wrote. Throws data_error for other text.
@@ -93,8 +93,8 @@ struct retrieval_summary {
 /// is scored with that token.
 [[nodiscard]] token_batch answered(const retrieval_example& own);
 
-/// The record of an example: "retrieval", the mean of the best heads' scores on this example alone, and the scores of all
-/// heads as the answer (to_string()).
+/// The record of an example: "retrieval", the mean of the best heads' scores on this example alone, and the scores of
+/// all heads as the answer (to_string()).
 [[nodiscard]] record retrieval_record(const retrieval_example& own, const head_scores& scores,
                                       const retrieval_options& options);
 

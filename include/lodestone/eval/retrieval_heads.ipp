@@ -38,8 +38,7 @@ template <class T>
 
 LODESTONE_INLINE token_batch answered(const retrieval_example& own) {
   const std::string where = "example " + own.id;
-  if (own.prompt.empty() || own.answer.empty())
-    throw data_error("has no prompt, or no answer", where, "leave it out");
+  if (own.prompt.empty() || own.answer.empty()) throw data_error("has no prompt, or no answer", where, "leave it out");
   if (own.needles.empty()) throw data_error("has no needle", where, "leave it out");
   std::int64_t last = 0;
   for (const text::span_of_text& needle : own.needles) {
@@ -80,9 +79,8 @@ LODESTONE_INLINE head_scores score_heads(const retrieval_example& own, const att
       std::set<std::int64_t> copied;
       for (std::size_t i = 0; i < own.answer.size(); ++i) {
         const std::int64_t key = watch.key(layer, head, static_cast<std::int64_t>(i));
-        const bool is_needle = std::any_of(own.needles.begin(), own.needles.end(), [&](const auto& needle) {
-          return key >= needle.begin && key < needle.end;
-        });
+        const bool is_needle = std::any_of(own.needles.begin(), own.needles.end(),
+                                           [&](const auto& needle) { return key >= needle.begin && key < needle.end; });
         if (is_needle && own.prompt[static_cast<std::size_t>(key)] == own.answer[i]) copied.insert(key);
       }
       result.values.push_back(static_cast<double>(copied.size()) / static_cast<double>(size));
