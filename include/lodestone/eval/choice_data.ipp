@@ -16,6 +16,7 @@
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/choice_data.hpp>
 #include <lodestone/eval/json_fields.hpp>
+#include <lodestone/eval/multiple_choice.ipp>
 #include <lodestone/text/jsonl.hpp>
 #include <lodestone/text/unicode.hpp>
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 
+#include <lodestone/core/ascii.hpp>
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/judge_rating.hpp>
 
@@ -12,7 +13,7 @@ namespace lodestone::eval {
 
 namespace detail {
 
-[[nodiscard]] inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using lodestone::detail::is_digit;
 
 /// `text` with U+FF10 to U+FF19 as 0 to 9.
 [[nodiscard]] inline std::string narrow_digits(std::string_view text) {
