@@ -32,12 +32,18 @@ namespace fs = std::filesystem;
 constexpr std::string_view free_settings[] = {"output",   "threads",      "at_once",         "cache_tokens",
                                               "progress", "report",       "accept_failures", "backend"};
 
+/// A TOML value as JSON: numbers, texts, lists and truth values are spelled alike but for 65_536.
+[[nodiscard]] std::string as_json(std::string value) {
+  if (value.find('"') == std::string::npos) std::erase(value, '_');
+  const auto parsed = nlohmann::json::parse(value, nullptr, false);
+  return parsed.is_discarded() ? nlohmann::json(value).dump() : parsed.dump();
+}
+
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> settings_json(const settings& s) {
   std::vector<std::pair<std::string, std::string>> all;
-  for (const lodestone::setting& one : to_pairs(s)) {
-    if (std::find(std::begin(free_settings), std::end(free_settings), one.key) != std::end(free_settings)) continue;
-    all.emplace_back(one.key, nlohmann::json(one.value).dump());
-  }
+  for (const lodestone::setting& one : to_pairs(s))
+    if (std::find(std::begin(free_settings), std::end(free_settings), one.key) == std::end(free_settings))
+      all.emplace_back(one.key, as_json(one.value));
   return all;
 }
 
@@ -124,9 +130,7 @@ int run_eval(const settings& s) {
   write(output / "summary.csv", eval::to_csv(rows));
   write(output / "summary.json", eval::to_json(rows, chosen));
   if (s.report) {
-    std::vector<lodestone::setting> pairs;
-    for (const auto& [key, value] : chosen) pairs.push_back({key, nlohmann::json::parse(value).get<std::string>()});
-    eval::report_of("Evaluation of " + model_name, s.model, results, pairs).write(output / "report.html");
+    eval::report_of("Evaluation of " + model_name, s.model, results, to_pairs(s)).write(output / "report.html");
   }
   print(table);
   if (failed > 0 && !s.accept_failures) {
