@@ -128,6 +128,31 @@ BOOST_AUTO_TEST_CASE(means_over_examples_keep_heads_above_the_threshold) {
   BOOST_CHECK_THROW((void)eval::summarise(examples, {.best = 0}), config_error);
 }
 
+BOOST_AUTO_TEST_CASE(needles_are_the_tokens_that_hold_them) {
+  for (const auto& folder : {lodestone_test::data("models/stories260k"), lodestone_test::data("tokenizer/gpt2"),
+                             lodestone_test::source_dir() / "examples/data/models/tinystories-656k"}) {
+    const tokenizer words = tokenizer::load(folder);
+    const std::vector<std::int32_t> prompt = words.encode("Tom ran. The code is 4711. Lily sat. The key is red. Tom?");
+    const std::vector<std::string> texts{"The key is red.", "The code is 4711."};
+    const auto needles = eval::find_needles(words, prompt, texts);
+    BOOST_REQUIRE_EQUAL(needles.size(), 2U);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto own = std::span(prompt).subspan(static_cast<std::size_t>(needles[i].begin),
+                                                 static_cast<std::size_t>(needles[i].end - needles[i].begin));
+      const std::string found = words.decode(own);
+      BOOST_TEST_CONTEXT(folder << ": '" << found << "'") {
+        BOOST_TEST(found.find(texts[1 - i]) != std::string::npos);
+        for (const auto& less : {own.subspan(1), own.first(own.size() - 1)})  // no token too many
+          BOOST_TEST(words.decode(less).find(texts[1 - i]) == std::string::npos);
+      }
+    }
+    const std::vector<std::string> twice{"Tom ran.", "Tom ran"};
+    BOOST_TEST(eval::find_needles(words, prompt, twice).size() == 1U);
+    for (const std::string wrong : {"", "Tim"})
+      BOOST_CHECK_THROW((void)eval::find_needles(words, prompt, {&wrong, 1}), data_error);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_answer_is_scored_from_the_rows_that_emitted_it) {
   const token_batch batch = eval::answered(small_example());
   BOOST_TEST(batch.size() == 9);

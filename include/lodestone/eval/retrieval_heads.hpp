@@ -25,6 +25,7 @@
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/perplexity.hpp>
 #include <lodestone/text/token_spans.hpp>
+#include <lodestone/text/tokenizer.hpp>
 
 namespace lodestone::eval {
 
@@ -36,6 +37,12 @@ struct retrieval_example {
   std::vector<std::int32_t> answer{};         ///< tokens that the model wrote
   std::vector<label> labels{};                ///< what its record is grouped by
 };
+
+/// The tokens of a prompt that hold each of these texts, ascending, as `needles` of an example: wherever the text came
+/// from and whatever stands around it, it is looked up in what the tokens decode to. Throws data_error for a text that
+/// the prompt does not hold, or one that is empty.
+[[nodiscard]] std::vector<text::span_of_text> find_needles(const tokenizer& words, std::span<const std::int32_t> prompt,
+                                                           std::span<const std::string> texts);
 
 /// A number for each head of a model.
 struct head_scores {

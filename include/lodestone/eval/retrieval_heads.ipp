@@ -36,6 +36,26 @@ template <class T>
 
 }  // namespace detail
 
+LODESTONE_INLINE std::vector<text::span_of_text> find_needles(const tokenizer& words,
+                                                              std::span<const std::int32_t> prompt,
+                                                              std::span<const std::string> texts) {
+  const std::string whole = words.decode(prompt);
+  const std::vector<text::span_of_text> spans = text::token_spans(words, prompt, whole);
+  std::vector<text::span_of_text> needles;
+  for (const std::string& own : texts) {
+    const std::size_t at = own.empty() ? std::string::npos : whole.find(own);
+    if (at == std::string::npos)
+      throw data_error("the prompt does not hold '" + own + "'", "retrieval heads", "look for text of the prompt");
+    const auto begin = static_cast<std::int64_t>(at);
+    needles.push_back(text::tokens_within(spans, {begin, begin + std::ssize(own)}));
+  }
+  std::sort(needles.begin(), needles.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  for (std::size_t i = 1; i < needles.size(); ++i)  // neighbours may share the token between them
+    needles[i].begin = std::max(needles[i].begin, needles[i - 1].end);
+  std::erase_if(needles, [](const auto& own) { return own.begin >= own.end; });
+  return needles;
+}
+
 LODESTONE_INLINE token_batch answered(const retrieval_example& own) {
   const std::string where = "example " + own.id;
   if (own.prompt.empty() || own.answer.empty()) throw data_error("has no prompt, or no answer", where, "leave it out");
