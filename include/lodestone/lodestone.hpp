@@ -173,6 +173,7 @@
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorder.hpp>
 #include <lodestone/train/recorders/format.hpp>
+#include <lodestone/train/recorders/heat_map.hpp>
 #include <lodestone/train/recorders/html_recorder.hpp>
 #include <lodestone/train/recorders/html_report.hpp>
 #include <lodestone/train/recorders/jsonl.hpp>
