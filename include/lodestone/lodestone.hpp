@@ -41,6 +41,7 @@
 #include <lodestone/text/sentencepiece_normalizer.hpp>
 #include <lodestone/text/special_tokens.hpp>
 #include <lodestone/text/token_list.hpp>
+#include <lodestone/text/token_spans.hpp>
 #include <lodestone/text/tokenizer.hpp>
 #include <lodestone/text/tokenizer_json.hpp>
 #include <lodestone/text/tokenizer_parts.hpp>
@@ -71,6 +72,7 @@
 #include <lodestone/batching/naive.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
+#include <lodestone/batching/prefix_tree.hpp>
 #include <lodestone/batching/report.hpp>
 #include <lodestone/batching/separate.hpp>
 #include <lodestone/batching/shared_prefix.hpp>
@@ -93,6 +95,7 @@
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/attention/concept.hpp>
 #include <lodestone/attention/gather.hpp>
+#include <lodestone/attention/observed.hpp>
 #include <lodestone/attention/reference.hpp>
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
@@ -186,8 +189,10 @@
 #include <lodestone/eval/answer_text.hpp>
 #include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/chinese_words.hpp>
+#include <lodestone/eval/choice_data.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/documents.hpp>
 #include <lodestone/eval/drawn_words.hpp>
 #include <lodestone/eval/edit_similarity.hpp>
 #include <lodestone/eval/haystack.hpp>
@@ -195,17 +200,22 @@
 #include <lodestone/eval/judge_rating.hpp>
 #include <lodestone/eval/judge_template.hpp>
 #include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/long_perplexity.hpp>
 #include <lodestone/eval/longbench_chat.hpp>
 #include <lodestone/eval/longbench_rated.hpp>
 #include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/multiple_choice.hpp>
 #include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/perplexity.hpp>
 #include <lodestone/eval/porter_stem.hpp>
 #include <lodestone/eval/progress.hpp>
 #include <lodestone/eval/record_json.hpp>
 #include <lodestone/eval/report.hpp>
+#include <lodestone/eval/retrieval_heads.hpp>
 #include <lodestone/eval/rouge.hpp>
 #include <lodestone/eval/ruler.hpp>
 #include <lodestone/eval/runner.hpp>
+#include <lodestone/eval/scoring.hpp>
 #include <lodestone/eval/subsequence.hpp>
 #include <lodestone/eval/table.hpp>
 #include <lodestone/eval/truncate.hpp>
