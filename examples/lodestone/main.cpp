@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
     case command::merge: return run_merge(s);
     case command::score: return run_score(s);
     case command::generate: return run_generate(s);
+    case command::chat: return run_chat(s);
     case command::inspect: return run_inspect(s);
     case command::doctor: return run_doctor(s);
     case command::demo: return run_demo(s);

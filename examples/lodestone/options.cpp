@@ -14,6 +14,7 @@
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
+#include <lodestone/generate/sampling.hpp>
 #include <lodestone/train/recorders/format.hpp>
 #include <lodestone/version.hpp>
 
@@ -26,11 +27,12 @@ constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
 constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
                    sft = bit(command::sft), prefer = bit(command::prefer) | bit(command::ablate),
                    merge = bit(command::merge), score = bit(command::score), generate = bit(command::generate),
-                   inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
+                   chat = bit(command::chat), inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
 constexpr unsigned runs = sft | prefer;  // what trains
 constexpr unsigned data_makers = prepare | plan | runs;
 constexpr unsigned trainers = plan | runs;
-constexpr unsigned model_runners = runs | score | generate;
+constexpr unsigned generators = generate | chat;  // what answers prompts
+constexpr unsigned model_runners = runs | score | generators;
 
 struct command_text {
   command what;
@@ -47,7 +49,8 @@ constexpr command_text commands[] = {
      "Four runs side by side: supervised or preference loss, with normal or synthetic positions"},
     {command::merge, "merge", "Write a model folder with the weights of an adapter folder merged in"},
     {command::score, "score", "Negative log-likelihood of each example, or reward of each answer, one JSON line each"},
-    {command::generate, "generate", "Continue a prompt"},
+    {command::generate, "generate", "Continue a prompt, or answer every line of a file"},
+    {command::chat, "chat", "A conversation on standard input, one message a line"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
     {command::demo, "demo", "Train a small real model on long real documents, in minutes, on the CPU or a GPU"},
@@ -324,6 +327,26 @@ class table {
     };
   }
 
+  /// Texts that may hold anything: the flag is repeated.
+  void texts(std::string key, unsigned users, std::vector<std::string>& target, std::string help) {
+    option& o = add(std::move(key), users, "TEXT", std::move(help));
+    o.is_list = true;
+    o.from_text = [&target](const std::vector<std::string>& v) { target = v; };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_array()) wrong_type(n, where, "a list of texts");
+      target.clear();
+      for (const toml::node& one : *n.as_array()) {
+        if (!one.is_string()) wrong_type(one, where, "a list of texts");
+        target.push_back(one.as_string()->get());
+      }
+    };
+    o.to_text = [&target] {
+      std::string out = "[";
+      for (const std::string& value : target) out += (out.size() > 1 ? ", " : "") + toml_text(value);
+      return out + "]";
+    };
+  }
+
   /// [[key]] tables; on the command line PATH[,format=F][,weight=W][,count=N], as often as needed.
   void sources(std::string key, unsigned users, std::vector<data_source>& target, std::string help);
 
@@ -422,7 +445,8 @@ void table::sources(std::string key, unsigned users, std::vector<data_source>& t
 void table::fill() {
   text("model", tokenize | data_makers | model_runners | merge, s_.model,
        "Hugging Face model folder (tokenize: or tokenizer file)");
-  sources("data", data_makers | score, s_.data, "JSONL, a JSON array, or a store of `prepare`; may be repeated");
+  sources("data", data_makers | score | generate, s_.data,
+          "JSONL, a JSON array, or a store of `prepare`; may be repeated (generate: JSONL with prompt, messages or tokens)");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
   text("output", prepare | runs | merge, s_.output,
        "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the "
@@ -431,11 +455,11 @@ void table::fill() {
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
 
-  text("template", data_makers | generate, s_.template_name,
+  text("template", data_makers | generators, s_.template_name,
        "chat format by name, auto (from the model folder), or custom with the custom_template keys");
   template_strings& t = s_.custom_template;
   const auto form = [&](const char* key, std::string& target, const char* help) {
-    text(std::string("custom_template_") + key, data_makers | generate, target, help);
+    text(std::string("custom_template_") + key, data_makers | generators, target, help);
   };
   form("begin", t.begin, "custom template: control tokens at the very beginning");
   form("system_prefix", t.system_prefix, "custom template: before the system message");
@@ -445,12 +469,12 @@ void table::fill() {
   form("assistant_prefix", t.assistant_prefix, "custom template: before an answer");
   form("assistant_suffix", t.assistant_suffix, "custom template: after an answer, trained");
   form("turn_separator", t.turn_separator, "custom template: between an answer and the next user message");
-  text("custom_template_end_token", data_makers | generate, t.end_token,
+  text("custom_template_end_token", data_makers | generators, t.end_token,
        "custom template: ends an answer; {eos} is the model's end-of-sequence token", true);
   form("default_system", t.default_system, "custom template: the system message where a conversation has none");
-  truth("custom_template_system_in_user_turn", data_makers | generate, t.system_in_user_turn,
+  truth("custom_template_system_in_user_turn", data_makers | generators, t.system_in_user_turn,
         "custom template: the system message stands inside the first user turn");
-  truth("custom_template_trim", data_makers | generate, t.trim, "custom template: strip white space around messages");
+  truth("custom_template_trim", data_makers | generators, t.trim, "custom template: strip white space around messages");
 
   choice("targets", data_makers, s_.targets, {"all-answers", "last-answer", "all-tokens"}, "what is trained");
   whole("max_tokens", data_makers, s_.max_tokens, 0,
@@ -554,7 +578,7 @@ void table::fill() {
 
   whole("epochs", runs, s_.epochs, 1, "passes over the data");
   whole("max_steps", runs, s_.max_steps, 0, "stop after so many steps; 0: after the epochs");
-  whole("seed", data_makers | generate, s_.seed, 0, "of every random choice");
+  whole("seed", data_makers | generators, s_.seed, 0, "of every random choice");
   whole("save_every", runs, s_.save_every, 0, "steps between checkpoints; 0: only at the end and on a signal");
   whole("keep_last", runs, s_.keep_last, 0, "newest checkpoints that are kept; 0: all");
   truth("keep_best", runs, s_.keep_best, "keep the checkpoint with the lowest held-out loss too");
@@ -593,8 +617,18 @@ void table::fill() {
   text("prompt", generate, s_.prompt, "the text to continue");
   text("prompt_file", generate, s_.prompt_file, "a file that holds it; - is standard input");
   truth("chat", generate, s_.chat, "the prompt is a question: write it in the chat format");
-  whole("max_new_tokens", generate, s_.max_new_tokens, 0, "tokens to write at most");
-  number("temperature", generate, s_.temperature, "0: the most likely token");
+  text("system", generators, s_.system, "the system message in front of a conversation");
+  whole("max_new_tokens", generators, s_.max_new_tokens, 1, "tokens of an answer at most");
+  whole("min_new_tokens", generators, s_.min_new_tokens, 0, "tokens before an answer may end");
+  number("repetition_penalty", generators, s_.repetition_penalty, "makes tokens that were there less likely; 1: off");
+  number("temperature", generators, s_.temperature, "0: the most likely token; 1: the model's own distribution");
+  whole("top_k", generators, s_.top_k, 0, "draw among the k most likely tokens; 0: all");
+  number("top_p", generators, s_.top_p, "draw among the fewest tokens that reach this probability together; 1: all");
+  number("min_p", generators, s_.min_p, "draw among tokens at least this share as likely as the most likely; 0: all");
+  texts("stop", generators, s_.stop, "an answer ends before this text; may be repeated");
+  whole("at_once", generators, s_.at_once, 1, "answers that are made at once");
+  whole("cache_tokens", generators, s_.cache_tokens, 0,
+        "tokens of all answers at once that keys and values are kept of; 0: as many as memory holds");
   text("path", inspect, s_.path, "model folder, token store or run folder");
   text("output", demo, s_.output, "folder for the demonstration's files");
   truth("quick", demo, s_.quick, "a tenth of the steps: shows that everything runs, not what it reaches");
@@ -809,7 +843,7 @@ void check(command what, const settings& s) {
   const bool trains = runs_training || what == command::plan;
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
   if (what == command::prepare || trains || what == command::score || what == command::generate ||
-      what == command::merge)
+      what == command::chat || what == command::merge)
     need(!s.model.empty(), "model", "name the model folder");
   if (what == command::prepare || trains || what == command::score)
     need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
@@ -829,7 +863,8 @@ void check(command what, const settings& s) {
   }
   if (what == command::tokenize) need(!s.text_file.empty(), "text_file", "name a file, or - for standard input");
   if (what == command::generate)
-    need(!s.prompt.empty() != !s.prompt_file.empty(), "prompt", "give either --prompt or --prompt-file");
+    need(!s.prompt.empty() + !s.prompt_file.empty() + !s.data.empty() == 1, "prompt",
+         "give one of --prompt, --prompt-file and --data");
   if (what == command::inspect) need(!s.path.empty(), "path", "name a folder or file: lodestone inspect PATH");
   if (trains) {
     const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0) +
@@ -882,7 +917,9 @@ void check(command what, const settings& s) {
                          "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
-  if (what == command::generate && s.temperature < 0.0) throw config_error("must not be negative", "temperature");
+  if (what == command::generate || what == command::chat)
+    lodestone::generate::check(
+        lodestone::generate::sampling{s.repetition_penalty, s.temperature, s.top_k, s.top_p, s.min_p});
 }
 
 namespace {

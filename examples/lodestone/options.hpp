@@ -156,8 +156,19 @@ struct settings {
   std::string prompt;
   std::string prompt_file;
   bool chat = false;
+
+  // What answers, and how.
+  std::string system;
   std::int64_t max_new_tokens = 64;
+  std::int64_t min_new_tokens = 0;
+  double repetition_penalty = 1.0;
   double temperature = 0.0;
+  std::int64_t top_k = 0;
+  double top_p = 1.0;
+  double min_p = 0.0;
+  std::vector<std::string> stop;
+  std::int64_t at_once = 16;
+  std::int64_t cache_tokens = 0;
 
   // inspect
   std::string path;
@@ -168,7 +179,7 @@ struct settings {
 
 /// The subcommands.
 enum class command : unsigned {
-  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, inspect, doctor, demo
+  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, inspect, doctor, demo
 };
 
 /// What the command line asks for.
