@@ -11,6 +11,7 @@
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/text/jinja_interpreter.ipp>
+#include <lodestone/text/jinja_lexer.ipp>
 #include <lodestone/text/unicode.hpp>
 
 namespace lodestone::jinja::detail {
