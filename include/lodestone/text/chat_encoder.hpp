@@ -372,16 +372,10 @@ class chat_encoder {
                                       std::span<const std::int32_t> before = {}) const {
     assembly work;
     if (before.empty()) {
-      std::int64_t written = detail::remove_doubled(prefix_text_, segments);
-      if (form_.program && detail::is_conversation(segments)) {
-        // A program writes the first tokens itself, or there shall be none.
-        if (written > 0)
-          for (const std::int32_t id : prefix_) work.push(id, 0.0);
-        written = std::max<std::int64_t>(0, written - 1);
-      } else {
+      if (!form_.program || !detail::is_conversation(segments)) {  // a program writes the first tokens itself, or none
+        counts.doubled_bos += detail::remove_doubled(prefix_text_, segments);
         for (const std::int32_t id : prefix_) work.push(id, 0.0);
       }
-      counts.doubled_bos += written;
     } else {
       work.push(before.back(), 0.0);
       work.is_start = false;

@@ -309,8 +309,11 @@ LODESTONE_INLINE std::int64_t interpreter::length(const value& what) {
 }
 
 /// item.a.0.b, as the parameter `attribute` of filters writes it.
-LODESTONE_INLINE value interpreter::attribute_of_path(const value& object, const value& path) {
-  if (path.is_integral()) return item(object, path);
+LODESTONE_INLINE value interpreter::attribute_of_path(const value& object, const value& path, const value* otherwise) {
+  const auto or_otherwise = [&](value found) {
+    return found.is(kind::undefined) && otherwise != nullptr ? *otherwise : std::move(found);
+  };
+  if (path.is_integral()) return or_otherwise(item(object, path));
   value result = object;
   const std::string names = jinja::to_text(path).bytes();
   for (std::size_t at = 0; at <= names.size();) {
@@ -319,7 +322,7 @@ LODESTONE_INLINE value interpreter::attribute_of_path(const value& object, const
     std::int64_t number = 0;
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
     const bool is_number = !name.empty() && parsed.ec == std::errc() && parsed.ptr == name.data() + name.size();
-    result = item(result, is_number ? value(number) : value(name));
+    result = or_otherwise(item(result, is_number ? value(number) : value(name)));
     at = dot + 1;
   }
   return result;
@@ -340,11 +343,7 @@ LODESTONE_INLINE value interpreter::mapped(const value& input, const arguments& 
   if (given.places.empty()) {
     const bound named(given, "map", {"attribute", "default"});
     if (named[0] == nullptr) throw evaluation_error("map needs a filter or attribute=");
-    for (const value& one : iterate(input)) {
-      value found = attribute_of_path(one, *named[0]);
-      if (found.is(kind::undefined) && named[1] != nullptr) found = *named[1];
-      result.push_back(std::move(found));
-    }
+    for (const value& one : iterate(input)) result.push_back(attribute_of_path(one, *named[0], named[1]));
   } else {
     const std::string name = jinja::to_text(given.places[0]).bytes();
     arguments rest;

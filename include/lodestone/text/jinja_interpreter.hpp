@@ -53,9 +53,8 @@ struct function {
 
 /// The state of a loop, as `loop` shows it.
 struct loop_state {
-  value sequence{};        ///< all items
-  std::size_t index = 0;   ///< of the current one
-  std::int64_t depth = 0;  ///< loops around it
+  value sequence{};       ///< all items
+  std::size_t index = 0;  ///< of the current one
 };
 
 namespace detail {
@@ -127,7 +126,7 @@ class interpreter {
   [[nodiscard]] arguments evaluate_arguments(const expression& one, scope& where);
   [[nodiscard]] value slice(const value& object, const expression& bounds, scope& where);
   [[nodiscard]] value call_macro(const function& callee, const arguments& given);
-  [[nodiscard]] value attribute_of_path(const value& object, const value& path);
+  [[nodiscard]] value attribute_of_path(const value& object, const value& path, const value* otherwise = nullptr);
   [[nodiscard]] bool select(const value& one, const arguments& given, std::size_t first);
   [[nodiscard]] value sorted(const value& input, const bound& given);
   [[nodiscard]] value extreme(const value& input, const bound& given, bool is_greatest);
@@ -153,7 +152,6 @@ class interpreter {
   place here_{};
   std::int64_t left_ = 0;
   std::int32_t depth_ = 0;
-  std::int64_t loops_ = 0;
 };
 
 }  // namespace detail

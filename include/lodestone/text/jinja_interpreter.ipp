@@ -216,15 +216,13 @@ LODESTONE_INLINE flow interpreter::execute_loop(const statement& one, const std:
   }
   if (items.empty()) return execute(one.otherwise, where);
   const value sequence = value::list(std::move(items));
-  ++loops_;
   flow end = flow::normal;
   for (std::size_t i = 0; i < sequence.items().size() && end != flow::broken; ++i) {
     const auto inner = inside(where);
-    inner->set("loop", value::of(std::make_shared<const loop_state>(loop_state{sequence, i, loops_ - 1})));
+    inner->set("loop", value::of(std::make_shared<const loop_state>(loop_state{sequence, i})));
     assign(*one.target, sequence.items()[i], *inner);
     end = execute(one.body, inner);
   }
-  --loops_;
   return flow::normal;
 }
 
@@ -495,8 +493,8 @@ LODESTONE_INLINE value interpreter::attribute(const value& object, std::string_v
       if (name == "first") return index == 0;
       if (name == "last") return index + 1 == count;
       if (name == "length") return count;
-      if (name == "depth") return loop.depth + 1;
-      if (name == "depth0") return loop.depth;
+      if (name == "depth") return std::int64_t{1};  // only recursive loops have more
+      if (name == "depth0") return std::int64_t{0};
       if (name == "previtem") return index > 0 ? items[loop.index - 1] : value::undefined("there is no previous item");
       if (name == "nextitem") return index + 1 < count ? items[loop.index + 1] : value::undefined("there is no next item");
       break;

@@ -132,7 +132,7 @@ class parser {
   /// end of the source.
   [[nodiscard]] block parse_block(std::initializer_list<std::string_view> ends) {
     const deeper guard(*this);
-    const place begin = now().at;
+    const place begin = opened_;
     block body;
     for (;;) {
       if (is(token_kind::end)) {
@@ -155,6 +155,7 @@ class parser {
         expect(token_kind::variable_end, "}}");
       } else {
         expect(token_kind::block_begin, "a tag");
+        opened_ = at;
         if (is(token_kind::name) && std::find(ends.begin(), ends.end(), now().text) != ends.end()) return body;
         statement one = parse_statement();
         one.at = at;
@@ -719,6 +720,7 @@ class parser {
   std::vector<token> tokens_;
   std::string name_;
   std::size_t at_ = 0;
+  place opened_{};  // the tag that was read last
   std::int32_t depth_ = 0;
   int loops_ = 0;
   bool names_varargs_ = false;
