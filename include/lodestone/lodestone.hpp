@@ -183,15 +183,34 @@
 
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/answer_text.hpp>
+#include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/drawn_words.hpp>
 #include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/haystack.hpp>
+#include <lodestone/eval/judge.hpp>
+#include <lodestone/eval/judge_rating.hpp>
+#include <lodestone/eval/judge_template.hpp>
+#include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/needle.hpp>
 #include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/progress.hpp>
+#include <lodestone/eval/record_json.hpp>
+#include <lodestone/eval/report.hpp>
 #include <lodestone/eval/rouge.hpp>
+#include <lodestone/eval/ruler.hpp>
+#include <lodestone/eval/runner.hpp>
 #include <lodestone/eval/subsequence.hpp>
+#include <lodestone/eval/table.hpp>
 #include <lodestone/eval/truncate.hpp>
+
 #include <lodestone/generate/concept.hpp>
+#include <lodestone/generate/endpoint.hpp>
+#include <lodestone/generate/endpoint_protocol.hpp>
 #include <lodestone/generate/local.hpp>
 #include <lodestone/generate/sampling.hpp>
 #include <lodestone/generate/text_stream.hpp>

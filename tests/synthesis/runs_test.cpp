@@ -71,7 +71,7 @@ std::vector<synthesis::document_question> questions() {
 synthesis::logo_options logo_options() {
   synthesis::logo_options options;
   options.select = {.important = 2, .context = 6, .rejected = 2};
-  options.filter.metric = synthesis::contains_or_overlaps;
+  options.filter.metric = synthesis::agreement;
   options.ask.at_once = 4;
   return options;
 }

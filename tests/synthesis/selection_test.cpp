@@ -187,7 +187,7 @@ BOOST_AUTO_TEST_CASE(contradictory_selections_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(answers_that_teach_nothing_are_left_out_and_counted) {
-  const synthesis::pair_filter by_words{.metric = synthesis::contains_or_overlaps, .least = 0.5};
+  const synthesis::pair_filter by_words{.metric = synthesis::agreement, .least = 0.5};
   synthesis::pair_drops drops;
   const auto kept = [&](const synthesis::candidate_answers& one) {
     return synthesis::worse_answers(one, by_words, drops);
@@ -212,6 +212,16 @@ BOOST_AUTO_TEST_CASE(answers_that_teach_nothing_are_left_out_and_counted) {
                    .rejected_ratings = {7.0, 6.5, std::nullopt}}) == list{1},
              per_element());
   BOOST_TEST(drops.not_rated_worse == 2);
+}
+
+BOOST_AUTO_TEST_CASE(agreement_is_containment_or_the_share_of_common_words) {
+  BOOST_TEST(synthesis::agreement("It was the Red Army, he said.", "red army") == 1.0);
+  BOOST_TEST(synthesis::agreement("The army", "red army") == 2.0 / 3.0);
+  BOOST_TEST(synthesis::agreement("Nobody", "red army") == 0.0);
+  BOOST_TEST(synthesis::agreement("答案是北京市。", "北京") == 1.0);
+  BOOST_TEST(synthesis::agreement("南京", "北京") == 0.5);
+  BOOST_TEST(synthesis::agreement("anything", "...") == 0.0);
+  BOOST_TEST(synthesis::agreement("", "red army") == 0.0);
 }
 
 BOOST_AUTO_TEST_CASE(ratings_are_read_from_the_last_brackets) {

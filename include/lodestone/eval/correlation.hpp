@@ -88,8 +88,7 @@ inline void check_pairs(std::span<const double> a, std::span<const double> b) {
     }
   }
   if (untied_a == 0 || untied_b == 0) return std::nullopt;
-  return static_cast<double>(difference) / std::sqrt(static_cast<double>(untied_a)) /
-         std::sqrt(static_cast<double>(untied_b));
+  return static_cast<double>(difference) / std::sqrt(static_cast<double>(untied_a) * static_cast<double>(untied_b));
 }
 
 }  // namespace lodestone::eval

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <lodestone/core/ascii.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
 #include <lodestone/core/inline.hpp>
@@ -16,10 +17,11 @@ namespace lodestone::eval {
 
 namespace detail {
 
-[[nodiscard]] constexpr bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-[[nodiscard]] constexpr bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
-[[nodiscard]] constexpr bool is_small(char c) { return c >= 'a' && c <= 'z'; }
-[[nodiscard]] constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using lodestone::detail::is_blank;
+using lodestone::detail::is_capital;
+using lodestone::detail::is_digit;
+using lodestone::detail::is_small;
+
 [[nodiscard]] constexpr bool is_word(char c) {
   return is_capital(c) || is_small(c) || is_digit(c) || static_cast<unsigned char>(c) >= 0x80;
 }

@@ -18,8 +18,8 @@ namespace lodestone::synthesis {
 struct ask_options {
   std::uint64_t seed = 42;           ///< an item's sampling is seeded by it, the stage and the item's id alone
   std::int64_t at_once = 64;         ///< requests that the generator gets together
-  double temperature = 0.7;          ///< as the released code of LOGO has it; 0: the most likely token
-  double top_p = 0.95;               ///< of the released code
+  /// How tokens are drawn, as the released code of LOGO does; its own seed is not looked at.
+  generate::sampling draw{.temperature = 0.7, .top_p = 0.95};
   std::int64_t max_new_tokens = 512;  ///< of an answer, as the released code has it
   std::int64_t min_new_tokens = 0;   ///< of an answer; the released code asks for 16
   std::int64_t attempts = 3;         ///< for an answer that has not the form that was asked for, each seeded anew

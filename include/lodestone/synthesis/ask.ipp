@@ -49,9 +49,8 @@ LODESTONE_INLINE ask_counts ask(const generate::any_generator& model, const ask_
         one.max_new_tokens = options.max_new_tokens;
         one.min_new_tokens = options.min_new_tokens;
         one.stop = options.stop;
-        one.draw = {.temperature = options.temperature,
-                    .top_p = options.top_p,
-                    .seed = seed_of(options.seed, key)};
+        one.draw = options.draw;
+        one.draw.seed = seed_of(options.seed, key);
       }
       model.generate(requests, [&](std::size_t k, generate::answer&& answer) {
         const std::size_t item = open[begin + k];

@@ -52,9 +52,9 @@ struct pair_filter {
 /// An answer in the form that comparison takes: small letters, and one blank for each run of white space.
 [[nodiscard]] std::string folded(std::string_view text);
 
-/// 1 when the answer holds the right one as it stands, folded; else the F1 of their words, folded: what compares
-/// answers when no other metric is named.
-[[nodiscard]] double contains_or_overlaps(std::string_view answer, std::string_view gold);
+/// 1 when the right answer stands in the answer (SubEM), else the F1 of their words, both as eval/answer_scores.hpp
+/// defines them; of Chinese answers, their characters. What compares answers when no other metric is named.
+[[nodiscard]] double agreement(std::string_view answer, std::string_view gold);
 
 /// What a judge is asked about one answer: question, right answer if it is known, the answer. It is to end with a
 /// rating from 1 to 10, as [[n]].

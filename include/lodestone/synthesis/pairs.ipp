@@ -3,62 +3,29 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <map>
-
-#include <utf8proc.h>
 
 #include <lodestone/core/inline.hpp>
+#include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_text.hpp>
+#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/pairs.hpp>
-#include <lodestone/text/unicode.hpp>
 
 namespace lodestone::synthesis {
 
 LODESTONE_INLINE std::string folded(std::string_view text) {
-  const text::character::table& classes = text::character::table::get();
   std::string result;
-  bool is_after_blank = true;
-  for (const char *p = text.data(), *const end = p + text.size(); p < end;) {
-    const text::code_point at = text::decode_utf8(p, end);
-    if (at.value == text::not_utf8) {
-      result.push_back(*p);
-      is_after_blank = false;
-    } else if ((classes[at.value] & text::character::space) != 0) {
-      if (!is_after_blank) result.push_back(' ');
-      is_after_blank = true;
-    } else {
-      text::append_utf8(result, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(at.value))));
-      is_after_blank = false;
-    }
-    p += at.length;
-  }
-  if (result.ends_with(' ')) result.pop_back();
+  for (const std::string& word : eval::split_words(eval::lower_case(text)))
+    result += (result.empty() ? "" : " ") + word;
   return result;
 }
 
-LODESTONE_INLINE double contains_or_overlaps(std::string_view answer, std::string_view gold) {
-  const std::string said = folded(answer);
-  const std::string right = folded(gold);
-  if (right.empty()) return 0.0;
-  if (said.find(right) != std::string::npos) return 1.0;
-  const auto words_of = [](std::string_view text) {
-    std::map<std::string_view, std::int64_t> words;
-    while (!text.empty()) {
-      const std::size_t end = std::min(text.find(' '), text.size());
-      if (end > 0) ++words[text.substr(0, end)];
-      text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return words;
-  };
-  const auto a = words_of(said);
-  const auto b = words_of(right);
-  std::int64_t common = 0, all = 0;
-  for (const auto& [word, count] : a) {
-    all += count;
-    if (const auto found = b.find(word); found != b.end()) common += std::min(count, found->second);
+LODESTONE_INLINE double agreement(std::string_view answer, std::string_view gold) {
+  if (language_of(gold) == language::chinese) {
+    if (eval::normalise_chinese_answer(gold).empty()) return 0.0;
+    return eval::is_chinese_substring_match(answer, gold) ? 1.0 : eval::character_f1(answer, gold);
   }
-  for (const auto& [word, count] : b) all += count;
-  return all == 0 ? 0.0 : 2.0 * static_cast<double>(common) / static_cast<double>(all);
+  if (eval::normalise_answer(gold).empty()) return 0.0;
+  return eval::is_substring_match(answer, gold) ? 1.0 : eval::answer_f1(answer, gold);
 }
 
 LODESTONE_INLINE std::vector<std::size_t> worse_answers(const candidate_answers& answers, const pair_filter& filter,

@@ -26,8 +26,11 @@ using json = nlohmann::ordered_json;
 
 [[nodiscard]] inline json settings_of(const ask_options& ask) {
   return {{"seed", ask.seed},
-          {"temperature", ask.temperature},
-          {"top_p", ask.top_p},
+          {"repetition_penalty", ask.draw.repetition_penalty},
+          {"temperature", ask.draw.temperature},
+          {"top_k", ask.draw.top_k},
+          {"top_p", ask.draw.top_p},
+          {"min_p", ask.draw.min_p},
           {"max_new_tokens", ask.max_new_tokens},
           {"min_new_tokens", ask.min_new_tokens},
           {"attempts", ask.attempts},
