@@ -179,13 +179,20 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
+#include <lodestone/eval/answer_metrics.hpp>
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/answer_text.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/correlation.hpp>
 #include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/infinite_bench.hpp>
+#include <lodestone/eval/longbench.hpp>
+#include <lodestone/eval/lv_eval.hpp>
+#include <lodestone/eval/marked_questions.hpp>
 #include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/published_prompts.hpp>
+#include <lodestone/eval/question_files.hpp>
 #include <lodestone/eval/rouge.hpp>
 #include <lodestone/eval/subsequence.hpp>
 #include <lodestone/eval/truncate.hpp>

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lodestone/eval/answer_metrics.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/infinite_bench.hpp>
 #include <lodestone/eval/longbench.hpp>
@@ -153,10 +154,27 @@ BOOST_AUTO_TEST_CASE(lv_eval_asks_and_marks_as_its_own_code) {
     BOOST_TEST(std::abs(mean_of(run(task, expected.at("answers"))) - expected.at("score").get<double>()) < 0.00501,
                name);
   }
+  const marked_questions other = lv_eval(folder / "factrecall_en_128k.jsonl");
+  BOOST_TEST(other.mark(0, "not used").front().value == 0.0);  // the second reference
   write_file(folder / "hotpot.jsonl", "{}");
   BOOST_TEST(message_of(folder, [&] {
                (void)lv_eval(folder / "hotpot.jsonl");
              }).starts_with("hotpot.jsonl: the name is not a data set of LV-Eval and its length; keep the published"));
+}
+
+BOOST_AUTO_TEST_CASE(answers_without_enough_keywords_count_nothing) {
+  const auto value = [](answer_metric metric, const char* answer, const char* reference, const char* keywords) {
+    return mark_answer(metric, {.references = {reference}, .classes = {}, .keywords = keywords}, answer, {})
+        .front()
+        .value;
+  };
+  BOOST_TEST(value(answer_metric::keyword_f1, "one", "one", "one two three four five") == 1.0);
+  BOOST_TEST(value(answer_metric::keyword_f1, "one", "one", "one two three four five six") == 0.0);
+  BOOST_TEST(value(answer_metric::keyword_f1, "is", "is", "is") == 0.0);  // a word that does not count
+  BOOST_TEST(value(answer_metric::keyword_f1, "is", "is", "") == 1.0);
+  BOOST_TEST(value(answer_metric::chinese_keyword_f1, "甲乙", "甲乙", "甲乙丙丁戊") == 1.0);
+  BOOST_TEST(value(answer_metric::chinese_keyword_f1, "甲", "甲", "甲乙丙") == 0.0);
+  BOOST_TEST(value(answer_metric::chinese_keyword_f1, "甲", "甲乙丙", "") == 0.0);  // the reference counts for keywords
 }
 
 BOOST_AUTO_TEST_CASE(infinite_bench_asks_and_marks_as_its_own_code) {
