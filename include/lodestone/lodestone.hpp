@@ -58,6 +58,7 @@
 #include <lodestone/data/preference_text.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
+#include <lodestone/data/result_log.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/data/token_store.hpp>
 
@@ -113,6 +114,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/kv_cache.hpp>
 #include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
@@ -182,22 +184,56 @@
 #include <lodestone/eval/answer_metrics.hpp>
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/answer_text.hpp>
+#include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/drawn_words.hpp>
 #include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/haystack.hpp>
 #include <lodestone/eval/infinite_bench.hpp>
+#include <lodestone/eval/judge.hpp>
+#include <lodestone/eval/judge_rating.hpp>
+#include <lodestone/eval/judge_template.hpp>
+#include <lodestone/eval/judged.hpp>
 #include <lodestone/eval/longbench.hpp>
+#include <lodestone/eval/longbench_chat.hpp>
 #include <lodestone/eval/lv_eval.hpp>
 #include <lodestone/eval/marked_questions.hpp>
+#include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/needle.hpp>
 #include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/progress.hpp>
 #include <lodestone/eval/published_prompts.hpp>
 #include <lodestone/eval/question_files.hpp>
+#include <lodestone/eval/record_json.hpp>
+#include <lodestone/eval/report.hpp>
 #include <lodestone/eval/rouge.hpp>
+#include <lodestone/eval/ruler.hpp>
+#include <lodestone/eval/runner.hpp>
 #include <lodestone/eval/subsequence.hpp>
+#include <lodestone/eval/table.hpp>
 #include <lodestone/eval/truncate.hpp>
+
 #include <lodestone/generate/concept.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/endpoint.hpp>
+#include <lodestone/generate/endpoint_protocol.hpp>
+#include <lodestone/generate/local.hpp>
+#include <lodestone/generate/sampling.hpp>
+#include <lodestone/generate/text_stream.hpp>
+#include <lodestone/generate/tokens.hpp>
+
+#include <lodestone/synthesis/ask.hpp>
+#include <lodestone/synthesis/chunks.hpp>
+#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/logo.hpp>
+#include <lodestone/synthesis/longalign.hpp>
+#include <lodestone/synthesis/pairs.hpp>
+#include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/selection.hpp>
+#include <lodestone/synthesis/self_instruct.hpp>
+#include <lodestone/synthesis/stage_files.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}

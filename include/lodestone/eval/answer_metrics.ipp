@@ -7,7 +7,7 @@
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/answer_metrics.hpp>
-#include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_scores.ipp>
 #include <lodestone/eval/edit_similarity.hpp>
 #include <lodestone/eval/rouge.hpp>
 

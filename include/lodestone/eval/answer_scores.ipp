@@ -8,6 +8,7 @@
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_text.ipp>
 
 namespace lodestone::eval {
 
