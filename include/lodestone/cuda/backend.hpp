@@ -244,6 +244,8 @@ class cuda {
   template <class Y>
   void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<Y> y, std::type_identity_t<Y> beta) {
     checks::gemm_nt(x, w, y);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (is_for_few_rows(x, w)) return on_cuda::few_rows<Y>(lane(), x, w, y, !(beta == Y{}));
     product<Y>(on_cuda::product::nt, x.size(0), w, x, y, beta);
   }
   /// dx[M,C] = dy[M,N] w[N,C] + beta dx.
@@ -416,6 +418,15 @@ class cuda {
   [[nodiscard]] static parts select(int device) {
     on_cuda::check(cudaSetDevice(device), "cudaSetDevice");
     return {};
+  }
+
+  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another order
+  /// of additions for another number of rows.
+  [[nodiscard]] static bool is_for_few_rows(matrix<const T> x, matrix<const T> w) {
+    const auto fits = [](matrix<const T> m) {
+      return reinterpret_cast<std::uintptr_t>(m.data()) % 16 == 0 && m.stride() % 8 == 0;
+    };
+    return x.size(0) <= on_cuda::most_few_rows && w.size(1) > 0 && w.size(1) % 8 == 0 && fits(x) && fits(w);
   }
 
   /// A copy on the copies' lane, after the operations asked for so far.

@@ -74,6 +74,14 @@ template <class T>
 void rope(cudaStream_t lane, matrix<T> x, std::int64_t head_dim, matrix<const float> cosine, matrix<const float> sine,
           bool interleaved, bool inverse);
 
+// few_rows.cuh
+/// Rows of x that few_rows takes.
+inline constexpr std::int64_t most_few_rows = 16;
+/// y [M, N] = x [M, C] w [N, C]^T, plus y where `adds`, for M up to most_few_rows. Rows of x and w lie on 16 bytes and C is a
+/// multiple of 8. A row of y has the same bits whatever M is.
+template <class Y>
+void few_rows(cudaStream_t lane, matrix<const bf16> x, matrix<const bf16> w, matrix<Y> y, bool adds);
+
 // head.cuh
 /// `log_probs` [offsets[m] - first]: those of label k at k - first, first = offsets[0].
 template <class A>

@@ -184,7 +184,7 @@ class decoder_layers {
                         const_view(tape.lse.view()), const_view(d_attention.view()), d_q, d_k, values(d_tape));
     }
     tape.drop(activation::attention);
-    rotate(p, where, d_q, d_k, true);
+    rotate(p, where, d_tape, true);
     if (config_.qk_norm) {
       if (!tape.has(activation::raw_qk)) {
         have(p, layer, activation::normed_in);
@@ -380,11 +380,15 @@ class decoder_layers {
       }
       case activation::middle:
         have(p, layer, activation::attention);
-        tape.middle = allocate(where.m, config_.hidden);
-        if (where.gathers)
-          b.gather_rows(const_view(tape.input.view()), p.rows, tape.middle.view());
-        else
-          b.copy(const_view(tape.input.view()), tape.middle.view());
+        if (!where.gathers && p.activations == nullptr) {
+          tape.middle = std::move(tape.input);  // which nothing asks for again
+        } else {
+          tape.middle = allocate(where.m, config_.hidden);
+          if (where.gathers)
+            b.gather_rows(const_view(tape.input.view()), p.rows, tape.middle.view());
+          else
+            b.copy(const_view(tape.input.view()), tape.middle.view());
+        }
         projection_.forward(b, output(layer, false).p, const_view(tape.attention.view()), tape.middle.view(),
                             value_type{1});
         break;
@@ -497,16 +501,21 @@ class decoder_layers {
       normalise(queries(tape), parameter::q_norm, tape.raw_q, tape.rstd_q);
       normalise(keys(tape), parameter::k_norm, tape.raw_k, tape.rstd_k);
     }
-    rotate(p, where, queries(tape), keys(tape), false);
+    rotate(p, where, tape, false);
   }
 
-  void rotate(pass& p, place where, value_view q, value_view k, bool inverse) {
-    Backend& b = backend();
-    const auto& cosine = where.gathers ? p.row_cosine : p.cosine;
-    const auto& sine = where.gathers ? p.row_sine : p.sine;
-    b.rope(q, config_.head_dim, const_view(cosine.view()), const_view(sine.view()), config_.rope.interleaved, inverse);
-    b.rope(k, config_.head_dim, const_view(p.cosine.view()), const_view(p.sine.view()), config_.rope.interleaved,
-           inverse);
+  /// Queries and keys, which lie side by side unless the layer gathers.
+  void rotate(pass& p, place where, const layer_tape<Backend>& tape, bool inverse) {
+    const auto turn = [&](value_view x, const auto& cosine, const auto& sine) {
+      backend().rope(x, config_.head_dim, const_view(cosine.view()), const_view(sine.view()), config_.rope.interleaved,
+                     inverse);
+    };
+    if (where.gathers) {
+      turn(queries(tape), p.row_cosine, p.row_sine);
+      turn(keys(tape), p.cosine, p.sine);
+    } else {
+      turn(tape.qkv.view().columns(0, config_.q_size() + config_.kv_size()), p.cosine, p.sine);
+    }
   }
 
   model_config config_;
