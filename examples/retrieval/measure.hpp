@@ -34,20 +34,21 @@ struct matches {
 /// question and the answer are forgotten again.
 template <class Model, class Cache>
 [[nodiscard]] token_list answer(Model& model, Cache& cache, const task_maker& make, const question& one) {
-  const std::int64_t context = cache.length;
+  const std::int64_t context = cache.rooms[0].length;
+  const std::int64_t capacity = cache.rooms.capacity();
   token_list asked{make.asks()};
   asked.insert(asked.end(), one.asked.begin(), one.asked.end());
   token_list given;
-  lodestone::token_batch next = lodestone::generate::continuation(asked, context, cache.capacity);
+  lodestone::token_batch next = lodestone::generate::continuation(asked, context, capacity);
   for (;;) {
     const auto logits = model.extend(cache, next);
     const auto values = model.backend().to_host(logits.view());
     const auto row = values.flat();
     given.push_back(static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
     if (given.size() == one.answer.size()) break;
-    next = lodestone::generate::continuation(std::span{&given.back(), 1}, cache.length, cache.capacity);
+    next = lodestone::generate::continuation(std::span{&given.back(), 1}, cache.rooms[0].length, capacity);
   }
-  cache.length = context;
+  cache.rooms.truncate(0, context);
   return given;
 }
 

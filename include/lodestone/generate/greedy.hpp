@@ -39,7 +39,7 @@ std::vector<std::int32_t> greedy(Model& model, std::span<const std::int32_t> pro
     if (!each(token) || std::find(stop_tokens.begin(), stop_tokens.end(), token) != stop_tokens.end() ||
         static_cast<std::int64_t>(result.size()) == max_new_tokens)
       return result;
-    next = continuation({&result.back(), 1}, cache.length, length);
+    next = continuation({&result.back(), 1}, cache.rooms[0].length, length);
   }
 }
 

@@ -82,8 +82,7 @@ class decoder_layers {
       for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
         const place where = at(p, layer);
         const std::vector<slice> slices = layer_slices(p, where);
-        p.attention.prepare(backend(), shape(), std::span<const slice>{slices}, where.m,
-                            p.T + (p.cache != nullptr ? p.cache->length : 0));
+        p.attention.prepare(backend(), shape(), std::span<const slice>{slices}, where.m, p.keys);
       }
   }
 
@@ -316,6 +315,10 @@ class decoder_layers {
     const std::int64_t begin = tape.qkv ? config_.q_size() : 0;
     return (tape.qkv ? tape.qkv : tape.kv).view().columns(begin, begin + config_.kv_size());
   }
+  /// [T, 2 K D], as a cache keeps them.
+  [[nodiscard]] value_view keys_and_values(const layer_tape<Backend>& tape) const {
+    return tape.qkv ? tape.qkv.view().columns(config_.q_size(), config_.qkv_size()) : tape.kv.view();
+  }
   [[nodiscard]] value_view values(const layer_tape<Backend>& tape) const {
     const std::int64_t begin = (tape.qkv ? config_.q_size() : 0) + config_.kv_size();
     return (tape.qkv ? tape.qkv : tape.kv).view().columns(begin, begin + config_.kv_size());
@@ -324,8 +327,8 @@ class decoder_layers {
   /// The slices that a layer uses: those of the batch, narrowed by the layer's sliding window.
   [[nodiscard]] std::vector<slice> layer_slices(const pass& p, place where) const {
     std::vector<slice> slices = where.gathers ? p.row_slices : p.slices;
-    std::int64_t keys = 0;  // no row sees more
-    for (const slice& s : slices) keys = std::max(keys, s.k_end);
+    std::int64_t keys = 0;  // no row sees more: in a cache each sequence has one slice
+    for (const slice& s : slices) keys = std::max(keys, p.cache != nullptr ? s.keys() : s.k_end);
     if (const std::int64_t window = config_.window(where.layer); window > 0 && window < keys)
       for (slice& s : slices) {
         if (s.kind == slice_kind::full)
@@ -366,10 +369,10 @@ class decoder_layers {
         const_value_view v = values(tape);
         if (p.cache != nullptr) {
           const value_view cached = p.cache->layers[static_cast<std::size_t>(layer)].view();
-          const value_view fresh = cached.rows(p.cache->length, p.cache->length + p.T);
-          b.copy(k, fresh.columns(0, config_.kv_size()));
-          b.copy(v, fresh.columns(config_.kv_size(), 2 * config_.kv_size()));
-          const value_view seen = cached.rows(0, p.cache->length + p.T);
+          const const_value_view fresh = keys_and_values(tape);
+          for (const cache_write& own : p.cache_writes)
+            b.copy(fresh.rows(own.begin, own.end), cached.rows(own.row, own.row + own.end - own.begin));
+          const value_view seen = cached.rows(p.key_begin, p.key_begin + p.keys);
           k = seen.columns(0, config_.kv_size());
           v = seen.columns(config_.kv_size(), 2 * config_.kv_size());
         }

@@ -17,6 +17,7 @@
 #include <lodestone/core/error.hpp>
 #include <lodestone/model/config.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/kv_cache.hpp>
 #include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/parameters.hpp>
@@ -142,25 +143,37 @@ class llama {
     if (is_last) weights_->gradients_final(0);
   }
 
-  /// An empty cache for `capacity` tokens.
+  /// An empty cache of `capacity` rows, for as many tokens of all its sequences together.
   [[nodiscard]] kv_cache<Backend> make_cache(std::int64_t capacity) {
-    kv_cache<Backend> cache;
-    cache.capacity = capacity;
+    kv_cache<Backend> cache{{}, cache_rooms(capacity)};
     for (std::int64_t layer = 0; layer < config_.layers; ++layer)
       cache.layers.push_back(allocate(capacity, 2 * config_.kv_size()));
     return cache;
   }
 
-  /// Appends the tokens of `batch` (one sequence) to the cache and returns the logits [1, V] of its last row. The
-  /// positions of the batch go on where the cache ends; its slices are ignored: the new rows see the whole cache.
-  [[nodiscard]] block<accumulate_type, 2, space> extend(kv_cache<Backend>& cache, const token_batch& batch) {
-    if (cache.length + batch.size() > cache.capacity)
-      throw shape_error("the cache holds " + std::to_string(cache.capacity) + " tokens", "generate",
-                        "make it larger or generate fewer tokens");
-    const std::int64_t last[] = {batch.size() - 1};
-    pass p = forward(batch, last, nullptr, &cache);
-    cache.length += batch.size();
+  /// Appends the tokens of `batch` to sequences of the cache, part by part, and returns the logits [n, V] of the last
+  /// row of each of the n parts. The positions of each part go on where its sequence ends; the slices of the batch are
+  /// ignored: new rows see all that their sequence has in the cache and the new rows before them.
+  [[nodiscard]] block<accumulate_type, 2, space> extend(kv_cache<Backend>& cache, std::span<const cache_part> parts,
+                                                        const token_batch& batch) {
+    cache.rooms.check(parts);
+    std::vector<std::int64_t> last;
+    std::int64_t rows = 0;
+    for (const cache_part& part : parts) last.push_back((rows += part.tokens) - 1);
+    if (rows != batch.size())
+      throw shape_error("the parts have " + std::to_string(rows) + " tokens, the batch " +
+                            std::to_string(batch.size()),
+                        "cache", "name a part for every token");
+    pass p = forward(batch, last, nullptr, &cache, parts);
+    for (const cache_part& part : parts) cache.rooms.grow(part.sequence, part.tokens);
     return head_.logits(const_view(p.output.view()));
+  }
+
+  /// The same for the one sequence of a cache, which takes all its rows; returns the logits [1, V].
+  [[nodiscard]] block<accumulate_type, 2, space> extend(kv_cache<Backend>& cache, const token_batch& batch) {
+    if (cache.rooms.count() == 0) static_cast<void>(cache.rooms.open(cache.rooms.capacity()));
+    const cache_part all{0, batch.size()};
+    return extend(cache, {&all, 1}, batch);
   }
 
  private:
@@ -183,7 +196,8 @@ class llama {
 
   /// Runs all layers; `rows` are the stream rows whose output is wanted. Without a table nothing is kept.
   [[nodiscard]] pass forward(const token_batch& batch, std::span<const std::int64_t> rows,
-                             const activation_table* table, kv_cache<Backend>* cache = nullptr) {
+                             const activation_table* table, kv_cache<Backend>* cache = nullptr,
+                             std::span<const cache_part> parts = {}) {
     Backend& b = backend();
     b.await_copies();  // of a pass that an exception ended
     pass p{};
@@ -201,9 +215,10 @@ class llama {
                              std::to_string(config_.vocabulary),
                          "batch", "use the tokenizer that belongs to the model");
     if (cache != nullptr) {
-      p.slices = {slice{0, p.T, 0, cache->length + p.T, slice_kind::causal, 0}};
+      place_in_cache(p, parts);
     } else {
       p.slices = batch.slices;
+      p.keys = p.T;
       check_slices(p.slices, p.T, p.T);
     }
     fill_rope(batch.positions, batch.lengths, p.cosine, p.sine);
@@ -242,6 +257,26 @@ class llama {
     }
     p.output = std::move(x);
     return p;
+  }
+
+  /// The rows of the cache that each part of a pass writes and sees. Keys are counted from the first row that any sees.
+  static void place_in_cache(pass& p, std::span<const cache_part> parts) {
+    std::int64_t end = 0;
+    p.key_begin = p.cache->rooms.capacity();
+    for (const cache_part& part : parts) {
+      const cache_room& room = p.cache->rooms[part.sequence];
+      p.key_begin = std::min(p.key_begin, room.begin);
+      end = std::max(end, room.begin + room.length + part.tokens);
+    }
+    p.keys = end - p.key_begin;
+    std::int64_t row = 0;
+    for (const cache_part& part : parts) {
+      const cache_room& room = p.cache->rooms[part.sequence];
+      const std::int64_t begin = room.begin - p.key_begin;
+      p.cache_writes.push_back({row, row + part.tokens, room.begin + room.length});
+      p.slices.push_back({row, row + part.tokens, begin, begin + room.length + part.tokens});
+      row += part.tokens;
+    }
   }
 
   void fill_rope(std::span<const std::int32_t> positions, std::span<const std::int64_t> lengths, table_block& cosine,

@@ -11,6 +11,7 @@
 #include <lodestone/activations/table.hpp>
 #include <lodestone/attention/slices.hpp>
 #include <lodestone/core/arena.hpp>
+#include <lodestone/model/kv_cache.hpp>
 
 namespace lodestone {
 
@@ -147,13 +148,11 @@ struct parked_tape {
   }
 };
 
-/// Keys and values of the tokens that a generation has seen, per layer [capacity, 2 K D].
-template <class Backend>
-struct kv_cache {
-  /// [L]; a row holds keys [K D], then values [K D].
-  std::vector<block<typename Backend::value_type, 2, typename Backend::space>> layers;
-  std::int64_t length = 0;    ///< rows in use
-  std::int64_t capacity = 0;  ///< rows
+/// New rows of a pass, and where a cache keeps their keys and values.
+struct cache_write {
+  std::int64_t begin = 0;  ///< first row of the pass
+  std::int64_t end = 0;    ///< one past the last
+  std::int64_t row = 0;    ///< of the cache, for the first
 };
 
 /// One forward pass: what all layers share, and their tapes.
@@ -178,12 +177,15 @@ struct forward_pass {
   ///@{
   table row_cosine, row_sine;
   ///@}
-  std::vector<slice> slices;      ///< of the batch, or one over the whole cache; layers narrow them by their window
+  std::vector<slice> slices;      ///< of the batch, or one a sequence of the cache; layers narrow them by their window
   std::vector<slice> row_slices;  ///< when gathered
   std::vector<layer_tape<Backend>> tapes;                ///< [L]
   std::vector<parked_tape<Backend>> away;                ///< of the same layers
   block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
-  kv_cache<Backend>* cache = nullptr;                    ///< not null: keys and values go to it and come from it
+  kv_cache<Backend>* cache = nullptr;       ///< not null: keys and values go to it and come from it
+  std::vector<cache_write> cache_writes;    ///< one for each sequence
+  std::int64_t key_begin = 0;               ///< first row of the cache that is attended to: row 0 of the slices' keys
+  std::int64_t keys = 0;                    ///< rows that are attended to: T, or rows of the cache
   const activation_table* activations = nullptr;  ///< null when no backward pass follows: nothing is kept
   std::int64_t mlp_rows = 0;                      ///< rows of an MLP tile; 0 for the default
 
