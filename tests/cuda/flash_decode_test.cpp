@@ -19,7 +19,7 @@
 #include <lodestone/host/backend.hpp>
 #include <lodestone/model/counting.hpp>
 
-#include "gpu.hpp"
+#include "cuda/gpu.hpp"
 
 namespace {
 

@@ -230,33 +230,83 @@ __global__ void __launch_bounds__(flash_decode_plan<D>::threads, 2)
   }
 }
 
-/// o and lse of one query row and head from its partials, in the order of the list. One thread an element.
+// Threads that merge the partials of a row and head: eight groups, each with a float4 of D a thread, take every eighth
+// partial, eight of them under way at once.
 template <int D>
-__global__ void __launch_bounds__(D) flash_merge_kernel(const __grid_constant__ flash_decode_call call) {
+inline constexpr int flash_merge_threads = 8 * (D / 4);
+
+/// o and lse of one query row and head from its partials: each group's in the order of the list, then the groups'.
+template <int D>
+__global__ void __launch_bounds__(flash_merge_threads<D>) flash_merge_kernel(const __grid_constant__ flash_decode_call call) {
+  __shared__ float4 sums_of[8][D / 4];
+  __shared__ float2 scale_of[8];
   ptx::let_next_begin();
   const std::int64_t row = blockIdx.x / static_cast<unsigned>(call.heads);
   const int head = static_cast<int>(blockIdx.x % static_cast<unsigned>(call.heads));
-  const int column = static_cast<int>(threadIdx.x);
-  const int begin = call.schedule.first[row];
+  const int group = static_cast<int>(threadIdx.x) / (D / 4);
+  const int column = static_cast<int>(threadIdx.x) % (D / 4);
+  const int begin = call.schedule.first[row] + group;
   const int end = call.schedule.first[row + 1];
-  ptx::await_previous();
   float top = minus_infinity();
-#pragma unroll 8
-  for (int i = begin; i < end; ++i)
-    top = fmaxf(top, call.scales[std::int64_t{call.schedule.list[i]} * call.heads + head].x);
-  float sum = 0.0F;
   float weight = 0.0F;
-  const bool is_seen = top != minus_infinity();
-#pragma unroll 8
-  for (int i = begin; i < end; ++i) {
-    const std::int64_t at = std::int64_t{call.schedule.list[i]} * call.heads + head;
-    const float2 scale = call.scales[at];
-    const float factor = is_seen ? ptx::exp2(scale.x - top) : 0.0F;
-    sum = fmaf(factor, call.sums[at * D + column], sum);
+  float4 sum = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+  const auto add = [&](float factor, const float4& own) {
+    sum.x = fmaf(factor, own.x, sum.x);
+    sum.y = fmaf(factor, own.y, sum.y);
+    sum.z = fmaf(factor, own.z, sum.z);
+    sum.w = fmaf(factor, own.w, sum.w);
+  };
+  const auto rescale = [&](float now) {
+    const float factor = now == minus_infinity() ? 1.0F : ptx::exp2(top - now);
+    top = now;
+    weight *= factor;
+    sum.x *= factor;
+    sum.y *= factor;
+    sum.z *= factor;
+    sum.w *= factor;
+  };
+  for (int first = begin; first < end; first += 64) {
+    std::int64_t at[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      at[i] = first + 8 * i < end ? std::int64_t{call.schedule.list[first + 8 * i]} * call.heads + head : -1;
+    if (first == begin) ptx::await_previous();
+    float2 scale[8];
+    float4 own[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      scale[i] = at[i] >= 0 ? call.scales[at[i]] : make_float2(minus_infinity(), 0.0F);
+      own[i] = at[i] >= 0 ? *reinterpret_cast<const float4*>(call.sums + at[i] * D + column * 4)
+                          : make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+    }
+    float now = top;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) now = fmaxf(now, scale[i].x);
+    rescale(now);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const float factor = now == minus_infinity() ? 0.0F : ptx::exp2(scale[i].x - now);
+      weight = fmaf(factor, scale[i].y, weight);
+      add(factor, own[i]);
+    }
+  }
+  sums_of[group][column] = sum;
+  if (column == 0) scale_of[group] = make_float2(top, weight);
+  __syncthreads();
+  if (group != 0) return;
+  ptx::await_previous();  // also where this row has no partials: o may still be read
+#pragma unroll
+  for (int g = 1; g < 8; ++g) {
+    const float2 scale = scale_of[g];
+    rescale(fmaxf(top, scale.x));
+    const float factor = top == minus_infinity() ? 0.0F : ptx::exp2(scale.x - top);
     weight = fmaf(factor, scale.y, weight);
+    add(factor, sums_of[g][column]);
   }
   const float inverse = weight > 0.0F ? 1.0F / weight : weight;  // a row without keys stays 0; NaN stays NaN
-  call.arguments.o[row * call.arguments.o_stride + head * D + column] = narrow<bf16>(sum * inverse);
+  bf16* const to = call.arguments.o + row * call.arguments.o_stride + head * D + column * 4;
+  *reinterpret_cast<uint2*>(to) = make_uint2(ptx::pack_bf16(sum.x * inverse, sum.y * inverse),
+                                             ptx::pack_bf16(sum.z * inverse, sum.w * inverse));
   if (column == 0)
     call.arguments.lse[row * call.heads + head] =
         weight == 0.0F ? minus_infinity() : (top + log2f(weight)) * 0.6931471805599453F;

@@ -89,7 +89,7 @@ void flash_decode(const flash_arguments& a, const flash_decode_view& schedule, f
   }
   if (a.queries > 0)
     launch_in_line(detail::flash_merge_kernel<HeadDim>, dim3(static_cast<unsigned>(a.queries * a.shape.heads)),
-                   dim3(HeadDim), 0, stream, "attention, merging", call);
+                   dim3(detail::flash_merge_threads<HeadDim>), 0, stream, "attention, merging", call);
 }
 
 namespace detail {
