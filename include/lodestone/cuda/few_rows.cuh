@@ -34,7 +34,6 @@ __global__ void __launch_bounds__(256, T == 1 && !Normalises ? 4 : 3)
   constexpr int at_once = 2;  // pieces of 64 columns: 4 KB of w under way for each warp
   __shared__ float sums[warps][T * 8][17];
   extern __shared__ uint4 few_rows_memory[];  // [M][C / 8 + 1] where rows are normalised
-  ptx::let_next_begin();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int outputs = static_cast<int>(w.size(0));
@@ -47,8 +46,9 @@ __global__ void __launch_bounds__(256, T == 1 && !Normalises ? 4 : 3)
     else
       return min(static_cast<int>(blockIdx.x) * 16 + i, outputs - 1);
   };
-  // The weights do not depend on the kernel before.
-  if (warp == 0 && lane < 16)
+  // The weights do not depend on the kernel before. Blocks beyond the first few of a multiprocessor begin when that one
+  // is done.
+  if (warp == 0 && lane < 16 && blockIdx.x < 528)
     ptx::prefetch(w.data() + row_of(lane) * w.stride(), static_cast<unsigned>(min(2 * columns, 4096)));
   ptx::await_previous();
 
@@ -106,6 +106,7 @@ __global__ void __launch_bounds__(256, T == 1 && !Normalises ? 4 : 3)
           ptx::mma(c[t], {low.z, high.z, low.w, high.w}, right.z, right.w);
         }
   }
+  ptx::let_next_begin();  // not before: what it has brought to L2 would be gone again once this one has read its share
 #pragma unroll
   for (int t = 0; t < T; ++t)
 #pragma unroll

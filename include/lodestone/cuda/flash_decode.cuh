@@ -62,7 +62,6 @@ __global__ void __launch_bounds__(flash_decode_plan<D>::threads, 2)
   extern __shared__ __align__(1024) unsigned char flash_memory[];
   __shared__ float largest_of[plan::warps][16];
   __shared__ float sum_of[plan::warps][16];
-  ptx::let_next_begin();
   const flash_arguments& a = call.arguments;
   const int lane = static_cast<int>(threadIdx.x) % flash_warp;
   const int warp = static_cast<int>(threadIdx.x) / flash_warp;
@@ -186,6 +185,7 @@ __global__ void __launch_bounds__(flash_decode_plan<D>::threads, 2)
     flash_accumulate<D>(o, p, v_lane.moved(slot));
   }
 
+  ptx::let_next_begin();  // not before, as in few_rows_kernel
   // The warps' sums in shared memory, then one sum of them in the order of the warps.
   ptx::wait_for_copies<0>();
   __syncthreads();  // every warp is done with its ring and with q
