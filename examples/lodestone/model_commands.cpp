@@ -1,4 +1,4 @@
-// score, generate and merge: a model that is only read.
+// score and merge: a model that is only read.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -9,8 +9,6 @@
 #include <lodestone/batching/groups.hpp>
 #include <lodestone/checkpoint/weights.hpp>
 #include <lodestone/core/error.hpp>
-#include <lodestone/core/file.hpp>
-#include <lodestone/generate/greedy.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/position/contiguous.hpp>
 #include <lodestone/train/recorders/format.hpp>
@@ -100,65 +98,6 @@ int score(const settings& s) {
   return success;
 }
 
-/// The part of `text` that ends with a whole UTF-8 character.
-std::size_t whole_characters(std::string_view text) {
-  std::size_t end = text.size();
-  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
-    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-    if ((byte & 0xC0U) == 0x80U) continue;  // continuation: look further left for the lead
-    const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-    if (length > back) end = text.size() - back;
-    break;
-  }
-  return end;
-}
-
-template <class Arithmetic>
-int generate(const settings& s) {
-  if (s.temperature != 0.0)
-    throw lodestone::config_error("only greedy generation is there", "--temperature", "give --temperature 0");
-  const lodestone::model_config config = read_config(s);
-  const text_parts text(s, false);
-  const lodestone::tokenizer& tokenizer = text.tokenizer();
-  const std::string prompt =
-      s.prompt_file.empty() ? s.prompt : lodestone::read_text(s.prompt_file == "-" ? "/dev/stdin" : s.prompt_file);
-  std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> stops = config.eos_tokens;
-  if (s.chat) {
-    text.require_template();
-    const lodestone::chat_message question{lodestone::chat_role::user, prompt};
-    ids = text.encoder().encode_prompt({&question, 1});
-    if (const auto end = text.encoder().end_id()) stops.push_back(*end);
-  } else {
-    ids.assign(text.encoder().prefix().begin(), text.encoder().prefix().end());
-    const std::vector<std::int32_t> own = tokenizer.encode(prompt, false);
-    ids.insert(ids.end(), own.begin(), own.end());
-  }
-  if (config.max_positions > 0 && static_cast<std::int64_t>(ids.size()) + s.max_new_tokens > config.max_positions)
-    note("warning: " + std::to_string(ids.size()) + " prompt tokens and " + std::to_string(s.max_new_tokens) +
-         " new ones pass the " + std::to_string(config.max_positions) + " positions that the model was trained for");
-  auto weights = load_weights<Arithmetic>(s, config);
-  model<Arithmetic> llama(config, weights);
-
-  // A token may be part of a character, and a tokenizer may drop a space at the start: the text is decoded with the
-  // prompt, and what is new and whole is printed.
-  std::vector<std::int32_t> all = ids;
-  std::size_t printed = tokenizer.decode(all, true).size();
-  lodestone::generate::greedy(llama, ids, s.max_new_tokens, stops, [&](std::int32_t token) {
-    all.push_back(token);
-    const std::string now = tokenizer.decode(all, true);
-    const std::size_t end = whole_characters(now);
-    if (end > printed) {
-      print(std::string_view(now).substr(printed, end - printed));
-      printed = end;
-    }
-    return true;
-  });
-  const std::string now = tokenizer.decode(all, true);
-  print(std::string(std::string_view(now).substr(std::min(printed, now.size()))) + "\n");
-  return success;
-}
-
 }  // namespace
 
 int run_merge(const settings& s) {
@@ -174,10 +113,6 @@ int run_merge(const settings& s) {
 
 int run_score(const settings& s) {
   return with_arithmetic(s, [&](auto arithmetic) { return score<decltype(arithmetic)>(s); });
-}
-
-int run_generate(const settings& s) {
-  return with_arithmetic(s, [&](auto arithmetic) { return generate<decltype(arithmetic)>(s); });
 }
 
 }  // namespace lodestone_cli

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/tokens.hpp>
 
 #include "task.hpp"
 

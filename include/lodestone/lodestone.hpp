@@ -58,6 +58,7 @@
 #include <lodestone/data/preference_text.hpp>
 #include <lodestone/data/prepare.hpp>
 #include <lodestone/data/record.hpp>
+#include <lodestone/data/result_log.hpp>
 #include <lodestone/data/summary.hpp>
 #include <lodestone/data/token_store.hpp>
 
@@ -113,6 +114,7 @@
 #include <lodestone/model/cost.hpp>
 #include <lodestone/model/counting.hpp>
 #include <lodestone/model/head.hpp>
+#include <lodestone/model/kv_cache.hpp>
 #include <lodestone/model/layer.hpp>
 #include <lodestone/model/layout.hpp>
 #include <lodestone/model/llama.hpp>
@@ -168,6 +170,7 @@
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorder.hpp>
 #include <lodestone/train/recorders/format.hpp>
+#include <lodestone/train/recorders/heat_map.hpp>
 #include <lodestone/train/recorders/html_recorder.hpp>
 #include <lodestone/train/recorders/html_report.hpp>
 #include <lodestone/train/recorders/jsonl.hpp>
@@ -179,9 +182,52 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
+#include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_text.hpp>
+#include <lodestone/eval/any_task.hpp>
+#include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/concept.hpp>
+#include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/drawn_words.hpp>
+#include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/haystack.hpp>
+#include <lodestone/eval/judge.hpp>
+#include <lodestone/eval/judge_rating.hpp>
+#include <lodestone/eval/judge_template.hpp>
+#include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/progress.hpp>
+#include <lodestone/eval/record_json.hpp>
+#include <lodestone/eval/report.hpp>
+#include <lodestone/eval/rouge.hpp>
+#include <lodestone/eval/ruler.hpp>
+#include <lodestone/eval/runner.hpp>
+#include <lodestone/eval/subsequence.hpp>
+#include <lodestone/eval/table.hpp>
+#include <lodestone/eval/truncate.hpp>
+
 #include <lodestone/generate/concept.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/endpoint.hpp>
+#include <lodestone/generate/endpoint_protocol.hpp>
+#include <lodestone/generate/local.hpp>
+#include <lodestone/generate/sampling.hpp>
+#include <lodestone/generate/text_stream.hpp>
+#include <lodestone/generate/tokens.hpp>
+
+#include <lodestone/synthesis/ask.hpp>
+#include <lodestone/synthesis/chunks.hpp>
+#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/logo.hpp>
+#include <lodestone/synthesis/longalign.hpp>
+#include <lodestone/synthesis/pairs.hpp>
+#include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/selection.hpp>
+#include <lodestone/synthesis/self_instruct.hpp>
+#include <lodestone/synthesis/stage_files.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}

@@ -15,7 +15,7 @@
 
 #include <lodestone/activations/table.hpp>
 #include <lodestone/attention/blocked.hpp>
-#include <lodestone/generate/greedy.hpp>
+#include <lodestone/generate/tokens.hpp>
 #include <lodestone/model/llama.hpp>
 #include <lodestone/text/tokenizer.hpp>
 
@@ -106,8 +106,7 @@ BOOST_AUTO_TEST_CASE(greedy_continuations_are_equal) {
     for (const nlohmann::json& row : json_lines(m.name + ".generated.jsonl")) {
       const auto expected = row.at("ids").get<std::vector<std::int32_t>>();
       const auto prompt = row.at("prompt_ids").get<std::vector<std::int32_t>>();
-      const auto found = generate::greedy(model, prompt, 200, model.config().eos_tokens,
-                                          [](std::int32_t) { return true; });
+      const auto found = generate::greedy(model, prompt, 200, model.config().eos_tokens);
       BOOST_CHECK_EQUAL_COLLECTIONS(found.begin(), found.end(), expected.begin(), expected.end());
     }
   }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -71,6 +72,10 @@ struct answer {
 /// Hears answer number i of a call, once for each request, in the order in which they end.
 using answer_listener = std::function<void(std::size_t, answer&&)>;
 
+/// Hears new text of answer number i while it grows: whole UTF-8 characters, nothing that a stop string might still take
+/// away. All pieces together are answer::text.
+using text_listener = std::function<void(std::size_t, std::string_view)>;
+
 /// A model that answers prompts.
 ///
 /// Requires
@@ -87,25 +92,40 @@ concept generator = requires(G& g, std::span<const request> requests, const answ
   { g.name() } -> std::convertible_to<std::string>;
 };
 
+/// A generator whose answers can be heard while they grow: `generate(requests, each, grows)`.
+template <class G>
+concept streaming_generator =
+    generator<G> && requires(G& g, std::span<const request> requests, const answer_listener& each,
+                             const text_listener& grows) { g.generate(requests, each, grows); };
+
 /// Any generator, chosen at run time. It does not own what it calls: that must outlive it.
 class any_generator {
  public:
   /// Stands for `model`.
   template <class Model>
   requires(!std::same_as<Model, any_generator> && generator<Model>) explicit any_generator(Model& model)
-      : generate_([&model](std::span<const request> requests, const answer_listener& each) {
-          model.generate(requests, each);
+      : generate_([&model](std::span<const request> requests, const answer_listener& each, const text_listener& grows) {
+          if constexpr (streaming_generator<Model>) {
+            model.generate(requests, each, grows);
+          } else {
+            model.generate(requests, [&](std::size_t i, answer&& whole) {
+              if (grows && !whole.text.empty()) grows(i, whole.text);
+              each(i, std::move(whole));
+            });
+          }
         }),
         name_([&model] { return std::string(model.name()); }) {}
 
-  /// What the model does.
+  /// What the model does. One that does not stream gives `grows` each text whole.
   ///@{
-  void generate(std::span<const request> requests, const answer_listener& each) const { generate_(requests, each); }
+  void generate(std::span<const request> requests, const answer_listener& each, const text_listener& grows = {}) const {
+    generate_(requests, each, grows);
+  }
   [[nodiscard]] std::string name() const { return name_(); }
   ///@}
 
  private:
-  std::function<void(std::span<const request>, const answer_listener&)> generate_;
+  std::function<void(std::span<const request>, const answer_listener&, const text_listener&)> generate_;
   std::function<std::string()> name_;
 };
 static_assert(generator<any_generator>);
