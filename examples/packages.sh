@@ -36,6 +36,9 @@ missing_packages() {
     #endif
     #if !__has_include(<utf8proc.h>)
       libutf8proc-dev
+    #endif
+    #if !__has_include(<curl/curl.h>)
+      libcurl4-openssl-dev
     #endif'
   if command -v g++ >/dev/null; then
     printf '%s\n' "$probe" | g++ -std=c++20 -I/usr/include/eigen3 -E -P -x c++ - | tr -d ' '

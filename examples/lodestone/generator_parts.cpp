@@ -1,11 +1,14 @@
 #include "generator_parts.hpp"
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <utility>
 
+#include <lodestone/generate/endpoint.hpp>
 #include <lodestone/generate/local.hpp>
 #include <lodestone/model/llama.hpp>
+#include <lodestone/train/recorders/format.hpp>
 
 #include "arithmetic.hpp"
 #include "commands.hpp"
@@ -38,10 +41,41 @@ void with_local_model(const settings& s, const std::function<void(lodestone::gen
   use(any);
 }
 
+void with_endpoint(const settings& s, const std::function<void(lodestone::generate::any_generator&)>& use) {
+  namespace generate = lodestone::generate;
+  generate::endpoint_options options;
+  options.url = s.endpoint;
+  options.model = s.endpoint_model;
+  options.key_variable = s.endpoint_key_variable;
+  options.concurrency = s.endpoint_concurrency;
+  options.retries = s.endpoint_retries;
+  options.timeout = std::chrono::seconds(s.endpoint_timeout);
+  options.seed = static_cast<std::uint64_t>(s.seed);
+  options.note = [](std::string_view what) { note(what); };
+  generate::endpoint model(std::move(options));
+  generate::any_generator any(model);
+  use(any);
+  const generate::endpoint_usage usage = model.usage();
+  const auto count = [](std::int64_t value) { return lodestone::format_count(value); };
+  note(s.endpoint_model + ": " + count(usage.attempts) + " requests, " + count(usage.retries) + " of them retries; " +
+       count(usage.prompt_tokens) + " tokens of prompts, " + count(usage.answer_tokens) + " of answers");
+}
+
 }  // namespace
 
 void with_generator(const settings& s, const std::function<void(lodestone::generate::any_generator&)>& use) {
+  if (!s.endpoint.empty()) return with_endpoint(s, use);
   with_arithmetic(s, [&](auto arithmetic) { with_local_model<decltype(arithmetic)>(s, use); });
+}
+
+settings judge_settings(const settings& s) {
+  settings judge = s;
+  judge.model = s.judge_endpoint.empty() ? s.judge_model : "";
+  judge.adapter.clear();
+  judge.endpoint = s.judge_endpoint;
+  judge.endpoint_model = s.judge_endpoint_model;
+  judge.endpoint_key_variable = s.judge_endpoint_key_variable;
+  return judge;
 }
 
 lodestone::generate::request make_request(const settings& s) {

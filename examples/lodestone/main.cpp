@@ -33,10 +33,11 @@ int run(int argc, char** argv) {
   request asked = read_request(argc, argv);
   settings& s = asked.values;
   // A run folder stands for the model, or the adapter, that was trained in it.
-  if (std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
+  if (!s.model.empty() && std::filesystem::exists(std::filesystem::path(s.model) / "model" / "config.json") &&
       !std::filesystem::exists(std::filesystem::path(s.model) / "config.json"))
     s.model = (std::filesystem::path(s.model) / "model").string();
-  if (std::filesystem::exists(std::filesystem::path(s.adapter) / "adapter" / "adapter_config.json"))
+  if (!s.adapter.empty() &&
+      std::filesystem::exists(std::filesystem::path(s.adapter) / "adapter" / "adapter_config.json"))
     s.adapter = (std::filesystem::path(s.adapter) / "adapter").string();
   switch (asked.what) {
     case command::tokenize: return run_tokenize(s);
@@ -49,6 +50,8 @@ int run(int argc, char** argv) {
     case command::score: return run_score(s);
     case command::generate: return run_generate(s);
     case command::chat: return run_chat(s);
+    case command::eval: return run_eval(s);
+    case command::synthesise: return run_synthesise(s);
     case command::inspect: return run_inspect(s);
     case command::doctor: return run_doctor(s);
     case command::demo: return run_demo(s);

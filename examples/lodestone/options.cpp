@@ -27,11 +27,13 @@ constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
 constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
                    sft = bit(command::sft), prefer = bit(command::prefer) | bit(command::ablate),
                    merge = bit(command::merge), score = bit(command::score), generate = bit(command::generate),
-                   chat = bit(command::chat), inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
+                   chat = bit(command::chat), eval = bit(command::eval), synthesise = bit(command::synthesise),
+                   inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
 constexpr unsigned runs = sft | prefer;  // what trains
 constexpr unsigned data_makers = prepare | plan | runs;
 constexpr unsigned trainers = plan | runs;
-constexpr unsigned generators = generate | chat;  // what answers prompts
+constexpr unsigned generators = generate | chat | eval | synthesise;  // what answers prompts
+constexpr unsigned judged = generators & ~(generate | chat);   // what may have a judge
 constexpr unsigned model_runners = runs | score | generators;
 
 struct command_text {
@@ -51,6 +53,8 @@ constexpr command_text commands[] = {
     {command::score, "score", "Negative log-likelihood of each example, or reward of each answer, one JSON line each"},
     {command::generate, "generate", "Continue a prompt, or answer every line of a file"},
     {command::chat, "chat", "A conversation on standard input, one message a line"},
+    {command::eval, "eval", "Ask the model the questions of tests and benchmarks: records, tables, a report"},
+    {command::synthesise, "synthesise", "Documents to training data: LOGO's preference pairs, LongAlign's instructions"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
     {command::demo, "demo", "Train a small real model on long real documents, in minutes, on the CPU or a GPU"},
@@ -297,6 +301,29 @@ class table {
     };
   }
 
+  void number_list(std::string key, unsigned users, std::vector<double>& target, std::string help) {
+    option& o = add(std::move(key), users, "X,X,...", std::move(help));
+    o.is_list = true;
+    o.from_text = [&target, key = o.key](const std::vector<std::string>& v) {
+      target.clear();
+      for (const std::string& one : split(v)) target.push_back(real_from_text(one, flag(key)));
+    };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_array()) wrong_type(n, where, "a list of numbers");
+      target.clear();
+      for (const toml::node& one : *n.as_array()) {
+        if (!one.is_number()) wrong_type(one, where, "a list of numbers");
+        target.push_back(one.is_integer() ? static_cast<double>(one.as_integer()->get())
+                                          : one.as_floating_point()->get());
+      }
+    };
+    o.to_text = [&target] {
+      std::string out = "[";
+      for (const double value : target) out += (out.size() > 1 ? ", " : "") + real(value);
+      return out + "]";
+    };
+  }
+
   /// `names` are the values that there are; any text if empty.
   void text_list(std::string key, unsigned users, std::vector<std::string>& target,
                  const std::vector<std::string>& names, std::string help) {
@@ -448,9 +475,9 @@ void table::fill() {
   sources("data", data_makers | score | generate, s_.data,
           "JSONL, a JSON array, or a store of `prepare`; may be repeated (generate: JSONL with prompt, messages or tokens)");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
-  text("output", prepare | runs | merge, s_.output,
+  text("output", prepare | runs | merge | eval, s_.output,
        "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the "
-       "store; merge: the new model folder");
+       "store; merge: the new model folder; eval: folder of records and tables");
   text("resume", runs, s_.resume,
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
@@ -493,8 +520,10 @@ void table::fill() {
   truth("original_end_labels", data_makers, s_.original_end_labels, "end-token labels as in LongAlign's own code");
   choice("plain_prompt", data_makers, s_.plain_prompt, {"text", "chat"},
          "preferences: a prompt that is text stays plain text, or becomes a user message");
-  text("context_form", data_makers, s_.context_form, "preferences: the user message of a {context} and a {question}");
-  text("chunk_separator", data_makers, s_.chunk_separator, "preferences: text between the chunks of a context");
+  text("context_form", data_makers | synthesise, s_.context_form,
+       "preferences: the user message of a {context} and a {question}");
+  text("chunk_separator", data_makers | synthesise, s_.chunk_separator,
+       "preferences: text between the chunks of a context");
   truth("score_header", data_makers, s_.score_header,
         "preferences: the header that the chat format writes in front of an answer is scored with it");
 
@@ -602,10 +631,10 @@ void table::fill() {
   whole("threads", tokenize | data_makers | model_runners | merge | demo, s_.threads, 0,
         "0: as many as the machine has");
   whole("ranks", runs, s_.ranks, 1, "ranks of this process, which share the threads");
-  truth("progress", runs, s_.progress, "progress on standard error");
+  truth("progress", runs | eval, s_.progress, "progress on standard error");
   truth("metrics", runs, s_.metrics, "metrics.jsonl");
   truth("tensorboard", runs, s_.tensorboard, "TensorBoard event files");
-  truth("report", runs, s_.report, "report.html");
+  truth("report", runs | eval, s_.report, "report.html");
 
   truth("overwrite", prepare | merge, s_.overwrite, "replace an output that exists");
   whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
@@ -618,17 +647,107 @@ void table::fill() {
   text("prompt_file", generate, s_.prompt_file, "a file that holds it; - is standard input");
   truth("chat", generate, s_.chat, "the prompt is a question: write it in the chat format");
   text("system", generators, s_.system, "the system message in front of a conversation");
-  whole("max_new_tokens", generators, s_.max_new_tokens, 1, "tokens of an answer at most");
-  whole("min_new_tokens", generators, s_.min_new_tokens, 0, "tokens before an answer may end");
+  whole("max_new_tokens", generators & ~eval, s_.max_new_tokens, 1, "tokens of an answer at most");
+  whole("min_new_tokens", generators & ~eval, s_.min_new_tokens, 0, "tokens before an answer may end");
   number("repetition_penalty", generators, s_.repetition_penalty, "makes tokens that were there less likely; 1: off");
   number("temperature", generators, s_.temperature, "0: the most likely token; 1: the model's own distribution");
   whole("top_k", generators, s_.top_k, 0, "draw among the k most likely tokens; 0: all");
   number("top_p", generators, s_.top_p, "draw among the fewest tokens that reach this probability together; 1: all");
   number("min_p", generators, s_.min_p, "draw among tokens at least this share as likely as the most likely; 0: all");
-  texts("stop", generators, s_.stop, "an answer ends before this text; may be repeated");
+  texts("stop", generators & ~eval, s_.stop, "an answer ends before this text; may be repeated");
   whole("at_once", generators, s_.at_once, 1, "answers that are made at once");
   whole("cache_tokens", generators, s_.cache_tokens, 0,
         "tokens of all answers at once that keys and values are kept of; 0: as many as memory holds");
+  text_list("tasks", eval, s_.tasks, {}, "what is asked: NAME or NAME:FILE; an unknown name lists all");
+  whole_list("lengths", eval, s_.lengths, "tokens of whole prompts, of tests that are made on the spot");
+  number_list("depths", eval, s_.depths, "needle: percent of the text in front of it");
+  whole("repeats", eval, s_.repeats, 1, "tests that are made on the spot: questions of each length (and depth)");
+  whole("questions", eval, s_.questions, 0, "only the first questions of each task; 0: all");
+  whole("window", eval, s_.window, 0,
+        "tokens of prompt and answer: longer prompts are cut in their middle; 0: what the model's config.json says");
+  choice("prompts", eval, s_.prompts, {"auto", "chat", "plain"},
+         "questions in the chat format or as plain text; auto: as the model's folder has a format");
+  text("haystack", eval, s_.haystack, "needle: a text file, or a folder of .txt files (default: speeches)");
+  text("needle_fact", eval, s_.needle_fact, "needle: the sentence that is hidden, with {key} and {value}");
+  text("needle_question", eval, s_.needle_question, "needle: what is asked, with {key}");
+  text("needle_answer", eval, s_.needle_answer, "needle: what the answer must hold");
+  text("needle_prompt", eval, s_.needle_prompt, "needle: the prompt, with {context} and {question}");
+  whole("needle_values", eval, s_.needle_values, 1, "needle: facts about the key, all of which are asked for");
+  whole("sliding_window", eval, s_.sliding_window, 0,
+        "perplexity: tokens that a prediction sees at most; 0: all before it");
+  whole("stride", eval, s_.stride, 0, "perplexity: predictions of a window that count; 0: a quarter of it");
+  whole("document_tokens", eval, s_.document_tokens, 0, "perplexity: only the first of a document; 0: all");
+  text("key_tokens", eval, s_.key_tokens,
+       "long_perplexity: JSONL of key tokens that another model found (default: the model itself finds them)");
+  text("chinese_words", eval, s_.chinese_words,
+       "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
+  text("judge_template", eval, s_.judge_template, "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
+  whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
+  text("human_scores", eval, s_.human_scores,
+       "JSONL with id (TASK/ID) and score: rank correlations with them are computed");
+  whole("needle_others", eval, s_.needle_others, 0, "needle and facts: facts about other keys");
+
+  choice("method", synthesise, s_.method, {"logo", "longalign"},
+         "logo: preference pairs from important and other chunks; longalign: questions about documents with answers");
+  text("documents", synthesise, s_.documents, "a .txt, .md, .jsonl or .json file, or a folder of them");
+  text("output", synthesise, s_.output, "NAME.jsonl; the stages stand beside it as NAME.STAGE.jsonl");
+  text("questions_file", synthesise, s_.questions_file,
+       "logo: JSONL with document, question and perhaps answer (default: the model writes them)");
+  text("tokenizer", eval | synthesise, s_.tokenizer,
+       "folder with the tokenizer of the model that is measured or trained (default: that of --model; longalign counts "
+       "characters without one)");
+  text("judge_model", eval | synthesise, s_.judge_model,
+       "model folder of a judge that rates answers, in place of judge_endpoint (default: none)");
+  text("scores", synthesise, s_.scores, "logo: JSONL with id and scores of each question, made elsewhere");
+  truth("scores_only", synthesise, s_.scores_only, "logo: stop when chunks, questions and scores are written");
+  truth("accept_failures", eval | synthesise, s_.accept_failures,
+        "end without what could not be answered (else the same command asks again)");
+  whole("chunk_tokens", synthesise, s_.chunk_tokens, 8, "logo: tokens of a chunk at most");
+  choice("chunk_end", synthesise, s_.chunk_end, {"word", "token"}, "logo: where chunks end");
+  choice("selection", synthesise, s_.selection, {"rank", "threshold", "original"},
+         "logo: important chunks are those of the highest scores, those above a threshold (the paper), or chosen as "
+         "in LOGO's released code");
+  number("threshold", synthesise, s_.threshold, "logo: delta, of selection = threshold");
+  number("least_score", synthesise, s_.least_score, "logo: smallest score of an important chunk (not of threshold)");
+  whole("important_chunks", synthesise, s_.important_chunks, 1, "logo: most chunks that an answer is made from");
+  whole("context_chunks", synthesise, s_.context_chunks, 2, "logo: chunks of the context that is trained on");
+  whole("rejected_answers", synthesise, s_.rejected_answers, 1, "logo: dis-preferred answers of a question");
+  number("common_words", synthesise, s_.common_words,
+         "logo: words in more than this share of all chunks do not count as shared");
+  truth("score_answers", synthesise, s_.score_answers,
+        "logo: names, numbers and words of a known answer count as those of the question do");
+  number("least_metric", synthesise, s_.least_metric,
+         "logo: a preferred answer must agree with the known one as much (0 to 1)");
+  choice("prompt_as", synthesise, s_.prompt_as, {"chat", "text", "tokens"},
+         "logo: chunks and question are put to the model in its chat format, as text, or as the ids that chunks have");
+  truth("released_prompt", synthesise, s_.released_prompt,
+        "logo: the prompt of the released code in place of context_form and chunk_separator");
+  whole("document_count", synthesise, s_.document_count, 0, "longalign: documents that are drawn; 0: all");
+  text_list("quotas", synthesise, s_.quotas, {}, "longalign: most documents of a source, as SOURCE=N");
+  number("length_power", synthesise, s_.length_power,
+         "longalign: documents are drawn in proportion to their length to this power");
+  whole("shortest_document", synthesise, s_.shortest_document, 0, "longalign: tokens of a document at least");
+  whole("longest_document", synthesise, s_.longest_document, 0, "longalign: tokens of a document at most; 0: no limit");
+  choice("language", synthesise, s_.language, {"auto", "english", "chinese"}, "of prompts for questions");
+  text_list("question_kinds", synthesise, s_.question_kinds, {"general", "summary", "reasoning", "information"},
+            "kinds of questions to draw from (default: all)");
+  whole("questions_per_prompt", synthesise, s_.questions_per_prompt, 1, "questions that the model writes at once");
+  whole("prompts_per_document", synthesise, s_.prompts_per_document, 1, "prompts for questions about a document");
+  whole("question_tokens", synthesise, s_.question_tokens, 1, "tokens of an answer with questions at most");
+  whole("attempts", synthesise, s_.attempts, 1, "for an answer that has not the form that was asked for");
+
+  text("endpoint", generators, s_.endpoint,
+       "base of an OpenAI-compatible API that answers in place of a local model, such as http://localhost:8000/v1");
+  text("endpoint_model", generators, s_.endpoint_model, "the model's name there");
+  text("endpoint_key_variable", generators, s_.endpoint_key_variable,
+       "the environment variable with the endpoint's key; unset: no key is sent");
+  whole("endpoint_concurrency", generators, s_.endpoint_concurrency, 1, "requests to an endpoint at once");
+  whole("endpoint_retries", generators, s_.endpoint_retries, 0, "of a request to an endpoint, after its first attempt");
+  whole("endpoint_timeout", generators, s_.endpoint_timeout, 1, "seconds that one attempt may take");
+  text("judge_endpoint", judged, s_.judge_endpoint, "base of the API where the judge is");
+  text("judge_endpoint_model", judged, s_.judge_endpoint_model, "the judge's name there");
+  text("judge_endpoint_key_variable", judged, s_.judge_endpoint_key_variable,
+       "the environment variable with its key; unset: no key is sent");
   text("path", inspect, s_.path, "model folder, token store or run folder");
   text("output", demo, s_.output, "folder for the demonstration's files");
   truth("quick", demo, s_.quick, "a tenth of the steps: shows that everything runs, not what it reaches");
@@ -815,6 +934,11 @@ settings default_settings(command what) {
     s.epochs = 1;
   }
   if (what == command::ablate) s.position = "logo-mix";
+  if (what == command::synthesise) {
+    s.temperature = 0.7;  // of LOGO's released code
+    s.top_p = 0.95;
+    s.max_new_tokens = 512;
+  }
   return s;
 }
 
@@ -842,9 +966,16 @@ void check(command what, const settings& s) {
   const bool compares = what == command::prefer || what == command::ablate;
   const bool trains = runs_training || what == command::plan;
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
-  if (what == command::prepare || trains || what == command::score || what == command::generate ||
-      what == command::chat || what == command::merge)
+  if (what == command::prepare || trains || what == command::score || what == command::merge)
     need(!s.model.empty(), "model", "name the model folder");
+  if (what == command::generate || what == command::chat || what == command::eval || what == command::synthesise) {
+    need(!s.model.empty() || !s.endpoint.empty(), "model", "name the model folder, or an endpoint");
+    if (!s.model.empty() && !s.endpoint.empty())
+      throw config_error("a local model is named too", "endpoint", "give either --model or --endpoint");
+  }
+  if (!s.endpoint.empty()) need(!s.endpoint_model.empty(), "endpoint_model", "name the model at the endpoint");
+  if (!s.judge_endpoint.empty())
+    need(!s.judge_endpoint_model.empty(), "judge_endpoint_model", "name the judge at its endpoint");
   if (what == command::prepare || trains || what == command::score)
     need(!s.data.empty(), "data", "name a file, or add a [[data]] table to the configuration");
   if (what == command::prepare) need(!s.output.empty(), "output", "name the file of the token store");
@@ -865,6 +996,12 @@ void check(command what, const settings& s) {
   if (what == command::generate)
     need(!s.prompt.empty() + !s.prompt_file.empty() + !s.data.empty() == 1, "prompt",
          "give one of --prompt, --prompt-file and --data");
+  if (what == command::eval) {
+    need(s.endpoint.empty() || !s.tokenizer.empty(), "tokenizer",
+         "name a folder with the tokenizer of the model behind the endpoint: prompts are measured with it");
+    need(!s.tasks.empty(), "tasks", "name some, such as needle,ruler");
+    need(!s.output.empty(), "output", "name a folder for records and tables");
+  }
   if (what == command::inspect) need(!s.path.empty(), "path", "name a folder or file: lodestone inspect PATH");
   if (trains) {
     const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0) +
@@ -917,7 +1054,13 @@ void check(command what, const settings& s) {
                          "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
-  if (what == command::generate || what == command::chat)
+  if (what == command::generate || what == command::chat || what == command::eval)
+  if (what == command::synthesise) {
+    need(!s.method.empty(), "method", "give logo or longalign");
+    need(!s.documents.empty(), "documents", "name a file, or a folder of .txt, .md and .jsonl files");
+    need(!s.output.empty(), "output", "name the file of the training data, NAME.jsonl");
+  }
+  if (what == command::generate || what == command::chat || what == command::eval || what == command::synthesise)
     lodestone::generate::check(
         lodestone::generate::sampling{s.repetition_penalty, s.temperature, s.top_k, s.top_p, s.min_p});
 }
@@ -928,7 +1071,7 @@ namespace {
 /// since a run goes on from its file.
 unsigned of_command(const settings& values) {
   for (const command_text& c : commands)
-    if (values.command == c.name && (bit(c.what) & runs) != 0) return bit(c.what);
+    if (values.command == c.name && (bit(c.what) & (runs | eval)) != 0) return bit(c.what);
   return data_makers & ~prefer;
 }
 

@@ -169,6 +169,73 @@ struct settings {
   std::vector<std::string> stop;
   std::int64_t at_once = 16;
   std::int64_t cache_tokens = 0;
+  std::string endpoint;
+  std::string endpoint_model;
+  std::string endpoint_key_variable = "OPENAI_API_KEY";
+  std::int64_t endpoint_concurrency = 8;
+  std::int64_t endpoint_retries = 5;
+  std::int64_t endpoint_timeout = 600;  ///< seconds
+  std::string judge_endpoint;
+  std::string judge_endpoint_model;
+  std::string judge_endpoint_key_variable = "OPENAI_API_KEY";
+
+  // synthesise
+  std::string method;
+  std::string documents;
+  std::string questions_file;
+  std::string tokenizer;
+  std::string scores;
+  bool scores_only = false;
+  bool accept_failures = false;
+  std::string judge_model;
+  std::int64_t chunk_tokens = 512;
+  std::string chunk_end = "word";
+  std::string selection = "rank";
+  double threshold = 6.0;
+  double least_score = 1.0;
+  std::int64_t important_chunks = 8;
+  std::int64_t context_chunks = 16;
+  std::int64_t rejected_answers = 2;
+  double common_words = 0.1;
+  bool score_answers = false;
+  double least_metric = 0.0;
+  std::string prompt_as = "chat";
+  bool released_prompt = false;
+  std::int64_t document_count = 0;
+  std::vector<std::string> quotas;
+  double length_power = 1.0;
+  std::int64_t shortest_document = 0;
+  std::int64_t longest_document = 0;
+  std::string language = "auto";
+  std::vector<std::string> question_kinds;
+  std::int64_t questions_per_prompt = 5;
+  std::int64_t prompts_per_document = 1;
+  std::int64_t question_tokens = 512;
+  std::int64_t attempts = 3;
+
+  // eval
+  std::vector<std::string> tasks;
+  std::vector<std::int64_t> lengths{1024, 2048, 4096};
+  std::vector<double> depths{0, 25, 50, 75, 100};
+  std::int64_t repeats = 4;
+  std::int64_t questions = 0;
+  std::int64_t window = 0;
+  std::string prompts = "auto";
+  std::string haystack;
+  std::string needle_fact;
+  std::string needle_question;
+  std::string needle_answer;
+  std::string needle_prompt;
+  std::int64_t needle_values = 1;
+  std::int64_t needle_others = 0;
+  std::int64_t sliding_window = 0;
+  std::int64_t stride = 0;
+  std::int64_t document_tokens = 0;
+  std::string key_tokens;
+  std::string chinese_words;
+  std::string judge_template;
+  std::int64_t judge_runs = 1;
+  std::string human_scores;
 
   // inspect
   std::string path;
@@ -179,7 +246,7 @@ struct settings {
 
 /// The subcommands.
 enum class command : unsigned {
-  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, inspect, doctor, demo
+  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, eval, synthesise, inspect, doctor, demo
 };
 
 /// What the command line asks for.

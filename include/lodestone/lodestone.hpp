@@ -41,6 +41,7 @@
 #include <lodestone/text/sentencepiece_normalizer.hpp>
 #include <lodestone/text/special_tokens.hpp>
 #include <lodestone/text/token_list.hpp>
+#include <lodestone/text/token_spans.hpp>
 #include <lodestone/text/tokenizer.hpp>
 #include <lodestone/text/tokenizer_json.hpp>
 #include <lodestone/text/tokenizer_parts.hpp>
@@ -71,6 +72,7 @@
 #include <lodestone/batching/naive.hpp>
 #include <lodestone/batching/packed.hpp>
 #include <lodestone/batching/parity.hpp>
+#include <lodestone/batching/prefix_tree.hpp>
 #include <lodestone/batching/report.hpp>
 #include <lodestone/batching/separate.hpp>
 #include <lodestone/batching/shared_prefix.hpp>
@@ -93,6 +95,7 @@
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/attention/concept.hpp>
 #include <lodestone/attention/gather.hpp>
+#include <lodestone/attention/observed.hpp>
 #include <lodestone/attention/reference.hpp>
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
@@ -170,6 +173,7 @@
 #include <lodestone/train/program.hpp>
 #include <lodestone/train/recorder.hpp>
 #include <lodestone/train/recorders/format.hpp>
+#include <lodestone/train/recorders/heat_map.hpp>
 #include <lodestone/train/recorders/html_recorder.hpp>
 #include <lodestone/train/recorders/html_report.hpp>
 #include <lodestone/train/recorders/jsonl.hpp>
@@ -181,12 +185,67 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
+#include <lodestone/eval/answer_metrics.hpp>
+#include <lodestone/eval/answer_scores.hpp>
+#include <lodestone/eval/answer_text.hpp>
+#include <lodestone/eval/any_task.hpp>
+#include <lodestone/eval/chinese_words.hpp>
+#include <lodestone/eval/choice_data.hpp>
 #include <lodestone/eval/concept.hpp>
+#include <lodestone/eval/correlation.hpp>
+#include <lodestone/eval/documents.hpp>
+#include <lodestone/eval/drawn_words.hpp>
+#include <lodestone/eval/edit_similarity.hpp>
+#include <lodestone/eval/haystack.hpp>
+#include <lodestone/eval/infinite_bench.hpp>
+#include <lodestone/eval/judge.hpp>
+#include <lodestone/eval/judge_rating.hpp>
+#include <lodestone/eval/judge_template.hpp>
+#include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/long_perplexity.hpp>
+#include <lodestone/eval/longbench.hpp>
+#include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/longbench_rated.hpp>
+#include <lodestone/eval/lv_eval.hpp>
+#include <lodestone/eval/marked_questions.hpp>
+#include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/multiple_choice.hpp>
+#include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/perplexity.hpp>
+#include <lodestone/eval/porter_stem.hpp>
+#include <lodestone/eval/progress.hpp>
+#include <lodestone/eval/published_prompts.hpp>
+#include <lodestone/eval/question_files.hpp>
+#include <lodestone/eval/record_json.hpp>
+#include <lodestone/eval/report.hpp>
+#include <lodestone/eval/retrieval_heads.hpp>
+#include <lodestone/eval/rouge.hpp>
+#include <lodestone/eval/ruler.hpp>
+#include <lodestone/eval/runner.hpp>
+#include <lodestone/eval/scoring.hpp>
+#include <lodestone/eval/subsequence.hpp>
+#include <lodestone/eval/table.hpp>
+#include <lodestone/eval/truncate.hpp>
+
 #include <lodestone/generate/concept.hpp>
+#include <lodestone/generate/endpoint.hpp>
+#include <lodestone/generate/endpoint_protocol.hpp>
 #include <lodestone/generate/local.hpp>
 #include <lodestone/generate/sampling.hpp>
 #include <lodestone/generate/text_stream.hpp>
 #include <lodestone/generate/tokens.hpp>
+
+#include <lodestone/synthesis/ask.hpp>
+#include <lodestone/synthesis/chunks.hpp>
+#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/logo.hpp>
+#include <lodestone/synthesis/longalign.hpp>
+#include <lodestone/synthesis/pairs.hpp>
+#include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/selection.hpp>
+#include <lodestone/synthesis/self_instruct.hpp>
+#include <lodestone/synthesis/stage_files.hpp>
 
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}

@@ -23,6 +23,9 @@ export -f alone
 xargs -P "$(nproc)" -I{} bash -c 'alone "$@"' "$include" {} \
   "$@" -fsyntax-only -Wall -Wextra -Wconversion -Wpedantic -Werror -I "$include" <<<"$headers"
 echo "$(wc -w <<<"$headers") headers compile alone"
+# Without libcurl, which is optional.
+echo '#include <lodestone/generate/endpoint.hpp>' |
+  "$@" -fsyntax-only -Wall -Wextra -Wconversion -Wpedantic -Werror -DLODESTONE_ENDPOINT=0 -I "$include" -x c++ -
 
 # compiled_*.hpp is for lodestone::compiled alone, and arrives through the headers whose templates it lists.
 reached=$(echo '#include <lodestone/lodestone.hpp>' | "$@" -I "$include" -M -x c++ - | tr ' ' '\n' | sed -n "s|^$include/||p" | sort -u)

@@ -51,6 +51,7 @@ struct question {
   std::int64_t min_new_tokens = 0;    ///< of the answer
   std::vector<std::string> stop{};    ///< the answer ends before the first of these
   std::vector<label> labels{};        ///< what it is grouped by
+  std::optional<double> temperature{};  ///< of the answer, where the benchmark fixes one
 };
 
 /// Questions whose answers a function scores.

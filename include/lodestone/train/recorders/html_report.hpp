@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <lodestone/train/recorders/heat_map.hpp>
 #include <lodestone/train/recorders/plot.hpp>
 
 namespace lodestone {
@@ -49,6 +50,7 @@ class html_report {
   void add_line_plot(const line_plot& plot) { add_figure(to_html(plot)); }
   void add_bar_plot(const bar_plot& plot) { add_figure(to_html(plot)); }
   void add_histogram(const histogram_plot& plot) { add_figure(to_html(plot)); }
+  void add_heat_map(const heat_map& plot) { add_figure(to_html(plot)); }
   ///@}
 
   /// The whole page.

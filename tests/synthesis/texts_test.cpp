@@ -1,0 +1,150 @@
+// Documents and questions as they are read, their language, and the prompts and answers of Self-Instruct.
+#include <boost/test/unit_test.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/self_instruct.hpp>
+
+#include "support/support.hpp"
+
+namespace synthesis = lodestone::synthesis;
+using lodestone_test::temporary_folder;
+using lodestone_test::write_file;
+using boost::test_tools::per_element;
+using texts = std::vector<std::string>;
+
+namespace {
+
+/// The message of the error that `act` throws.
+template <class Error>
+std::string complaint(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(synthesis_texts)
+
+BOOST_AUTO_TEST_CASE(a_folder_of_texts_and_records_is_read_in_the_order_of_its_names) {
+  const temporary_folder folder;
+  std::filesystem::create_directories(folder / "news");
+  write_file(folder / "b.txt", "\xEF\xBB\xBF" "second\r\ntext");
+  write_file(folder / "a.md", "# first");
+  write_file(folder / "ignored.pdf", "\xff");
+  write_file(folder / "news" / "x.jsonl",
+             "{\"text\":\"third\",\"id\":7,\"source\":\"wire\"}\n\n{\"text\":\"fourth\",\"more\":[1]}\n");
+  const auto documents = synthesis::read_documents(folder.path());
+  BOOST_TEST_REQUIRE(documents.size() == 4U);
+  BOOST_TEST(documents[0].id == "a.md");
+  BOOST_TEST(documents[1].id == "b.txt");
+  BOOST_TEST(documents[1].text == "second\ntext");
+  BOOST_TEST(documents[1].source == folder.path().filename().string());
+  BOOST_TEST(documents[2].id == "7");
+  BOOST_TEST(documents[2].source == "wire");
+  BOOST_TEST(documents[3].id == "news/x.jsonl#1");
+  BOOST_TEST(documents[3].source == "x");
+  BOOST_TEST(documents[3].where.ends_with("x.jsonl:3"), documents[3].where);
+  BOOST_TEST(synthesis::read_documents(folder / "b.txt").front().id == "b.txt");
+}
+
+BOOST_AUTO_TEST_CASE(bad_documents_are_refused_with_file_and_line) {
+  const temporary_folder folder;
+  const auto error_of = [&](const std::string& name, const std::string& content) {
+    write_file(folder / name, content);
+    const std::string what =
+        complaint<lodestone::error>([&] { static_cast<void>(synthesis::read_documents(folder.path())); });
+    std::filesystem::remove(folder / name);
+    return what;
+  };
+  BOOST_TEST(has(error_of("a.txt", "one\ntwo\nthr\xe9" "e\n"), "a.txt:3: not UTF-8"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\n"), "a.jsonl:2: not valid JSON"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"content\":\"x\"}\n"), "a.jsonl:1: no field text"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":5}\n"), "a.jsonl:1: text is not text"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\" \"}\n"), "a.jsonl:1: text is empty"));
+  BOOST_TEST(has(error_of("a.txt", " \n"), "a.txt: a document without text"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\",\"id\":\"k\"}\n{\"text\":\"y\",\"id\":\"k\"}\n"), "a.jsonl:2: the id"));
+  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
+  BOOST_TEST(has(error_of("a.parquet", "x"), "holds no .txt, .md, .jsonl or .json file"));
+}
+
+BOOST_AUTO_TEST_CASE(questions_name_their_document) {
+  const temporary_folder folder;
+  const std::vector<synthesis::document> documents{{.id = "a.txt", .text = "x"}, {.id = "b.txt", .text = "y"}};
+  const auto read = [&](const std::string& content) {
+    write_file(folder / "q.jsonl", content);
+    return synthesis::read_questions(folder / "q.jsonl", documents);
+  };
+  const auto questions = read(
+      "{\"document\":\"a.txt\",\"question\":\"Who?\",\"answer\":\"Me\"}\n{\"document\":\"b.txt\",\"question\":\"Why?\"}\n"
+      "{\"document\":\"a.txt\",\"question\":\"When?\",\"id\":\"mine\"}\n{\"document\":\"a.txt\",\"question\":\"How?\"}\n");
+  BOOST_TEST_REQUIRE(questions.size() == 4U);
+  BOOST_TEST(questions[0].id == "a.txt/0");
+  BOOST_TEST(questions[0].answer == "Me");
+  BOOST_TEST(questions[1].id == "b.txt/0");
+  BOOST_TEST(questions[2].id == "mine");
+  BOOST_TEST(questions[3].id == "a.txt/2");
+  const auto error_of = [&](const std::string& content) {
+    return complaint<lodestone::data_error>([&] { static_cast<void>(read(content)); });
+  };
+  BOOST_TEST(has(error_of("{\"document\":\"c.txt\",\"question\":\"Who?\"}\n"), "q.jsonl:1: there is no document"));
+  BOOST_TEST(has(error_of("{\"question\":\"Who?\"}\n"), "q.jsonl:1: no field document"));
+  BOOST_TEST(has(error_of("{\"document\":\"a.txt\"}\n"), "q.jsonl:1: no field question"));
+}
+
+BOOST_AUTO_TEST_CASE(the_language_is_that_of_most_characters) {
+  using synthesis::language;
+  BOOST_TEST((synthesis::language_of("The capital of China is 北京.") == language::english));
+  BOOST_TEST((synthesis::language_of("中国的首都是北京（Beijing），人口两千多万。") == language::chinese));
+  BOOST_TEST((synthesis::language_of("12345 !") == language::english));
+  BOOST_TEST(synthesis::cjk_share("ab中文") == 0.5);
+}
+
+BOOST_AUTO_TEST_CASE(prompts_stand_behind_the_document_and_name_the_format) {
+  for (const synthesis::question_kind kind : synthesis::all_question_kinds) {
+    const std::string english = synthesis::question_prompt("DOC", kind, synthesis::language::english, 5);
+    BOOST_TEST(english.starts_with("DOC\n\nRead the text above and write 5 English questions"), english);
+    BOOST_TEST(english.ends_with("\"1: \", \"2: \", ..."), english);
+    const std::string chinese = synthesis::question_prompt("DOC", kind, synthesis::language::chinese, 5);
+    BOOST_TEST(has(chinese, "提出5个"), chinese);
+    BOOST_TEST(chinese.ends_with("\"1: \", \"2: \", ..."), chinese);
+    BOOST_TEST(!has(english + chinese, "{n}"));
+    BOOST_TEST((synthesis::parse_question_kind(synthesis::to_string(kind)) == kind));
+  }
+  BOOST_CHECK_THROW(static_cast<void>(synthesis::parse_question_kind("other")), lodestone::config_error);
+}
+
+BOOST_AUTO_TEST_CASE(numbered_questions_are_found_in_every_common_form) {
+  const texts three{"Who?", "When?", "Why so?"};
+  const auto parse = [](const char* text) { return synthesis::parse_numbered_questions(text); };
+  BOOST_TEST(parse("1: Who?\n2: When?\n3: Why so?") == three, per_element());
+  BOOST_TEST(parse("Here are three:\n\n1. Who?\n\n2. When?\r\n\n3. Why so?\n\nI hope this helps.") == three,
+             per_element());
+  BOOST_TEST(parse("1) Who?\n2) When?\n3) Why\nso?") == three, per_element());
+  BOOST_TEST(parse("**1:** Who?\n**2:** When?\n**3: Why so?**") == three, per_element());
+  BOOST_TEST(parse("Question 1: Who?\nQ2: When?\n- 3. Why so?") == three, per_element());
+  BOOST_TEST(parse("１：谁？\n2、何时？\n3．为什么？") == (texts{"谁？", "何时？", "为什么？"}),
+             per_element());
+  BOOST_TEST(parse("问题1：谁？\n（其他）\n问题2：何时？").size() == 2U);
+  // Numbers inside a question, numbers out of order, repetitions, empty ones.
+  BOOST_TEST(parse("1: What happened in\n1945. Was it\n3.5 percent?\n2: When?") ==
+                 (texts{"What happened in 1945. Was it 3.5 percent?", "When?"}),
+             per_element());
+  BOOST_TEST(parse("1: Is it\n7. or\n1: more?\n2: When?") == (texts{"Is it 7. or 1: more?", "When?"}), per_element());
+  BOOST_TEST(parse("1: Who?\n2: Who?\n3:\n4: Why?") == (texts{"Who?", "Why?"}), per_element());
+  BOOST_TEST(parse("1:\nWho?\n2:\nWhen?") == (texts{"Who?", "When?"}), per_element());
+  BOOST_TEST(parse("I cannot help with that.").empty());
+  BOOST_TEST(parse("").empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
