@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(1024) largest_kernel(matrix<const A> logits, s
   best = values[threadIdx.x];
   place = places[threadIdx.x];
   join();
-  if (threadIdx.x == 0) ids[blockIdx.x] = place < width ? place : 0;
+  if (threadIdx.x == 0) ids[blockIdx.x] = place < width ? place : -1;
 }
 
 }  // namespace detail

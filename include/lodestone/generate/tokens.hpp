@@ -12,6 +12,7 @@
 
 #include <lodestone/batching/token_batch.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/tensor.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/sampling.hpp>
 #include <lodestone/model/kv_cache.hpp>
@@ -59,8 +60,8 @@ using end_listener = std::function<void(std::size_t i, finish why)>;
 /// Requests are served in their order, up to `sequences` at once; one that ends makes room for the next. Prompts pass
 /// through the model in chunks, several short ones together; then every pass adds a token to each answer.
 ///
-/// The tokens of an answer depend on its request alone, up to rounding: with more rows a backend may sum its products in
-/// another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from the
+/// The tokens of an answer depend on its request alone, up to rounding: with more rows a backend may sum its products
+/// in another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from the
 /// start, since keys in the cache cannot be rotated anew.
 template <class Model>
 class token_generator {
@@ -150,26 +151,47 @@ class token_generator {
       for (answering& a : active_) add(a, {&a.last, 1});
     const auto logits = model_->extend(*cache_, parts, batch);
     if (std::none_of(whose.begin(), whose.end(), [](const answering* a) { return a->left() == 0; })) return;
-    const auto values = model_->backend().to_host(logits.view());
-    const auto all = values.flat();
-    const std::size_t vocabulary = all.size() / whose.size();
-    for (std::size_t k = 0; k < whose.size(); ++k)
-      if (whose[k]->left() == 0) advance(*whose[k], all.subspan(k * vocabulary, vocabulary), hears, ends);
+    if (!take_largest(logits, whose, hears, ends)) {
+      const auto values = model_->backend().to_host(logits.view());
+      const auto all = std::span<const typename Model::accumulate_type>(values.flat());
+      const std::size_t vocabulary = all.size() / whose.size();
+      for (std::size_t k = 0; k < whose.size(); ++k)
+        if (answering& a = *whose[k]; a.left() == 0)
+          advance(a, a.choose.draw(all.subspan(k * vocabulary, vocabulary), forbidden(a)), hears, ends);
+    }
     std::erase_if(active_, [](const answering& a) { return a.is_over; });
   }
 
-  /// The next token of an answer.
+  /// Where the backend finds the largest logits itself and no answer asks for more: a few ids come to the host, not
+  /// whole rows. False when nothing was done.
   template <class Logits>
-  void advance(answering& a, Logits logits, const token_listener& hears, const end_listener& ends) {
-    using value = typename Model::accumulate_type;
+  bool take_largest(const Logits& logits, std::span<answering* const> whose, const token_listener& hears,
+                    const end_listener& ends) {
+    std::vector<std::int32_t> ids(whose.size());
+    if constexpr (requires { model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>(ids)); }) {
+      for (const answering* a : whose)
+        if (!a->choose.takes_largest() || !forbidden(*a).empty()) return false;
+      model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>(ids));
+      for (std::size_t k = 0; k < whose.size(); ++k)
+        if (whose[k]->left() == 0) advance(*whose[k], whose[k]->choose.take(ids[k]), hears, ends);
+      return true;
+    }
+    return false;
+  }
+
+  /// What the next token of an answer must not be.
+  [[nodiscard]] static std::span<const std::int32_t> forbidden(const answering& a) {
+    const bool may_end = static_cast<std::int64_t>(a.choose.drawn()) >= a.asked->min_new_tokens;
+    return may_end ? std::span<const std::int32_t>{} : std::span<const std::int32_t>{a.asked->end_tokens};
+  }
+
+  /// An answer has its next token.
+  void advance(answering& a, std::int32_t token, const token_listener& hears, const end_listener& ends) {
     const token_request& asked = *a.asked;
-    const auto drawn = static_cast<std::int64_t>(a.choose.drawn());
-    const bool may_end = drawn >= asked.min_new_tokens;
-    a.last = a.choose.draw(std::span<const value>(logits),
-                           may_end ? std::span<const std::int32_t>{} : std::span<const std::int32_t>{asked.end_tokens});
-    const bool is_end = std::find(asked.end_tokens.begin(), asked.end_tokens.end(), a.last) != asked.end_tokens.end();
-    const bool goes_on = hears(a.index, a.last);
-    a.is_over = is_end || !goes_on || drawn + 1 == asked.max_new_tokens;
+    a.last = token;
+    const bool is_end = std::find(asked.end_tokens.begin(), asked.end_tokens.end(), token) != asked.end_tokens.end();
+    const bool goes_on = hears(a.index, token);
+    a.is_over = is_end || !goes_on || static_cast<std::int64_t>(a.choose.drawn()) == asked.max_new_tokens;
     if (!a.is_over) return;
     cache_->rooms.close(a.room);
     ends(a.index, is_end || !goes_on ? finish::stop : finish::length);
