@@ -59,14 +59,15 @@ constexpr std::string_view free_settings[] = {"output",   "threads",      "at_on
 }
 
 /// Whether chat questions are a user's turn: as the settings say, or when the model's folder has a chat format.
-[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text) {
+/// `why` tells why not.
+[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text, std::string& why) {
   if (s.prompts == "plain") return false;
   try {
     text.require_template();
     return true;
   } catch (const lodestone::config_error& e) {
     if (s.prompts == "chat") throw;
-    note("prompts are plain text: " + std::string(e.what()));
+    why = e.what();
     return false;
   }
 }
@@ -325,7 +326,8 @@ int run_eval(const settings& given) {
   settings text_settings = s;
   if (!s.tokenizer.empty()) text_settings.model = s.tokenizer;
   const text_parts text(text_settings, false);
-  const bool is_chat = asks_as_chat(s, text);
+  std::string no_chat;
+  const bool is_chat = asks_as_chat(s, text, no_chat);
 
   eval::run_options options;
   options.meter = make_meter(text);
@@ -345,6 +347,7 @@ int run_eval(const settings& given) {
   for (const auto& [key, value] : chosen) log_settings[key] = nlohmann::ordered_json::parse(value);
 
   evaluation all(s, std::move(work), options, log_settings.dump());
+  if (!no_chat.empty()) note("prompts are plain text: " + no_chat);
   all.run();
   return all.finish(chosen);
 }
