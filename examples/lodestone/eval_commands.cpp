@@ -215,14 +215,10 @@ class evaluation {
   }
 
   void rate() {
-    settings judge = judge_settings(s_);
-    if (judge.endpoint.empty()) {
-      if (s_.judge_model.empty())
-        throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
-                                      "name an endpoint, or a model folder with --judge-model");
-      judge.model = s_.judge_model;
-      judge.adapter.clear();
-    }
+    const settings judge = judge_settings(s_);
+    if (judge.endpoint.empty() && judge.model.empty())
+      throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
+                                    "name an endpoint, or a model folder with --judge-model");
     open_dialogues();
     with_generator(s_, [&](generate::any_generator& model) {
       with_generator(judge, [&](generate::any_generator& rater) {
