@@ -59,14 +59,15 @@ constexpr std::string_view free_settings[] = {"output",   "threads",      "at_on
 }
 
 /// Whether chat questions are a user's turn: as the settings say, or when the model's folder has a chat format.
-[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text) {
+/// `why` tells why not.
+[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text, std::string& why) {
   if (s.prompts == "plain") return false;
   try {
     text.require_template();
     return true;
   } catch (const lodestone::config_error& e) {
     if (s.prompts == "chat") throw;
-    note("prompts are plain text: " + std::string(e.what()));
+    why = e.what();
     return false;
   }
 }
@@ -90,6 +91,22 @@ void write(const fs::path& name, const std::string& content) {
   file.commit();
 }
 
+/// People's scores by the ids of records.
+[[nodiscard]] std::map<std::string, double> read_human_scores(const std::string& file) {
+  std::map<std::string, double> human;
+  if (file.empty()) return human;
+  lodestone::jsonl_reader reader(file);
+  for (lodestone::json_record line; reader.next(line);) {
+    const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
+    if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
+        !parsed["score"].is_number())
+      throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
+                                  "write {\"id\": \"TASK/ID\", \"score\": 7}");
+    human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
+  }
+  return human;
+}
+
 /// Everything of one evaluation: its logs and what they come to.
 class evaluation {
  public:
@@ -98,6 +115,7 @@ class evaluation {
         work_(std::move(work)),
         options_(std::move(options)),
         settings_text_(std::move(settings_text)),
+        human_(read_human_scores(s.human_scores)),
         log_(fs::path(s.output) / "results.jsonl", settings_text_) {}
 
   /// Questions first, then ratings, then probabilities: each model is loaded once.
@@ -197,14 +215,10 @@ class evaluation {
   }
 
   void rate() {
-    settings judge = judge_settings(s_);
-    if (judge.endpoint.empty()) {
-      if (s_.judge_model.empty())
-        throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
-                                      "name an endpoint, or a model folder with --judge-model");
-      judge.model = s_.judge_model;
-      judge.adapter.clear();
-    }
+    const settings judge = judge_settings(s_);
+    if (judge.endpoint.empty() && judge.model.empty())
+      throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
+                                    "name an endpoint, or a model folder with --judge-model");
     open_dialogues();
     with_generator(s_, [&](generate::any_generator& model) {
       with_generator(judge, [&](generate::any_generator& rater) {
@@ -274,20 +288,10 @@ class evaluation {
   /// How far the records' first scores order their questions as people's scores do.
   void add_correlation(const std::vector<eval::task_result>& results, nlohmann::ordered_json& summary,
                        std::string& text) const {
-    std::map<std::string, double> human;
-    lodestone::jsonl_reader reader(s_.human_scores);
-    for (lodestone::json_record line; reader.next(line);) {
-      const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
-      if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
-          !parsed["score"].is_number())
-        throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
-                                    "write {\"id\": \"TASK/ID\", \"score\": 7}");
-      human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
-    }
     std::vector<double> ours, theirs;
     for (const eval::task_result& result : results)
       for (const eval::record& own : result.records)
-        if (const auto found = human.find(own.id); found != human.end() && !own.scores.empty()) {
+        if (const auto found = human_.find(own.id); found != human_.end() && !own.scores.empty()) {
           ours.push_back(own.scores.front().value);
           theirs.push_back(found->second);
         }
@@ -305,6 +309,7 @@ class evaluation {
   std::vector<eval_work> work_;
   eval::run_options options_;
   std::string settings_text_;
+  std::map<std::string, double> human_;
   lodestone::result_log log_;
   std::optional<lodestone::result_log> dialogues_;
   std::map<std::string, eval::record> failures_;
@@ -317,7 +322,8 @@ int run_eval(const settings& given) {
   settings text_settings = s;
   if (!s.tokenizer.empty()) text_settings.model = s.tokenizer;
   const text_parts text(text_settings, false);
-  const bool is_chat = asks_as_chat(s, text);
+  std::string no_chat;
+  const bool is_chat = asks_as_chat(s, text, no_chat);
 
   eval::run_options options;
   options.meter = make_meter(text);
@@ -337,6 +343,7 @@ int run_eval(const settings& given) {
   for (const auto& [key, value] : chosen) log_settings[key] = nlohmann::ordered_json::parse(value);
 
   evaluation all(s, std::move(work), options, log_settings.dump());
+  if (!no_chat.empty()) note("prompts are plain text: " + no_chat);
   all.run();
   return all.finish(chosen);
 }

@@ -16,6 +16,7 @@
 #include <lodestone/eval/long_perplexity.hpp>
 #include <lodestone/eval/longbench.hpp>
 #include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/longbench_rated.hpp>
 #include <lodestone/eval/lv_eval.hpp>
 #include <lodestone/eval/mt_bench.hpp>
 #include <lodestone/eval/multiple_choice.hpp>
@@ -212,6 +213,11 @@ template <class Read>
       eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")))))};
 }
 
+[[nodiscard]] std::vector<eval_work> longbench_rated_of(const task_parts& parts, const std::string& file) {
+  return {rates(eval::any_judged(eval::longbench_rated(
+      eval::any_task(eval::longbench(file, benchmark_options_of(parts.s))), eval::read_rated_references(file))))};
+}
+
 [[nodiscard]] std::vector<task_entry> make_entries() {
   std::vector<task_entry> list;
   const auto one = [&](std::string_view name, auto make) {
@@ -249,6 +255,7 @@ template <class Read>
   one("needle_judged",
       [](const task_parts& p) { return std::vector{rates(eval::any_judged(eval::judged_needle(needle_of(p))))}; });
   list.push_back({"longbench_chat", "FOLDER with test_cases.json and few_shots.json", longbench_chat_of});
+  list.push_back({"longbench_rated", "NAME.jsonl", longbench_rated_of});
   list.push_back({"mt_bench", "FOLDER with question.jsonl and reference_answer/gpt-4.jsonl", mt_bench_of});
   // By the probability of given texts.
   list.push_back({"perplexity", "a text file, JSONL, or a folder of .txt files", perplexity_of});
