@@ -91,6 +91,22 @@ void write(const fs::path& name, const std::string& content) {
   file.commit();
 }
 
+/// People's scores by the ids of records.
+[[nodiscard]] std::map<std::string, double> read_human_scores(const std::string& file) {
+  std::map<std::string, double> human;
+  if (file.empty()) return human;
+  lodestone::jsonl_reader reader(file);
+  for (lodestone::json_record line; reader.next(line);) {
+    const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
+    if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
+        !parsed["score"].is_number())
+      throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
+                                  "write {\"id\": \"TASK/ID\", \"score\": 7}");
+    human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
+  }
+  return human;
+}
+
 /// Everything of one evaluation: its logs and what they come to.
 class evaluation {
  public:
@@ -99,6 +115,7 @@ class evaluation {
         work_(std::move(work)),
         options_(std::move(options)),
         settings_text_(std::move(settings_text)),
+        human_(read_human_scores(s.human_scores)),
         log_(fs::path(s.output) / "results.jsonl", settings_text_) {}
 
   /// Questions first, then ratings, then probabilities: each model is loaded once.
@@ -296,20 +313,10 @@ class evaluation {
   /// How far the records' first scores order their questions as people's scores do.
   void add_correlation(const std::vector<eval::task_result>& results, nlohmann::ordered_json& summary,
                        std::string& text) const {
-    std::map<std::string, double> human;
-    lodestone::jsonl_reader reader(s_.human_scores);
-    for (lodestone::json_record line; reader.next(line);) {
-      const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
-      if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
-          !parsed["score"].is_number())
-        throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
-                                    "write {\"id\": \"TASK/ID\", \"score\": 7}");
-      human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
-    }
     std::vector<double> ours, theirs;
     for (const eval::task_result& result : results)
       for (const eval::record& own : result.records)
-        if (const auto found = human.find(own.id); found != human.end() && !own.scores.empty()) {
+        if (const auto found = human_.find(own.id); found != human_.end() && !own.scores.empty()) {
           ours.push_back(own.scores.front().value);
           theirs.push_back(found->second);
         }
@@ -327,6 +334,7 @@ class evaluation {
   std::vector<eval_work> work_;
   eval::run_options options_;
   std::string settings_text_;
+  std::map<std::string, double> human_;
   lodestone::result_log log_;
   std::optional<lodestone::result_log> dialogues_;
   std::map<std::string, eval::record> failures_;
