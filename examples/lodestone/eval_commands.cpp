@@ -19,6 +19,7 @@
 #include <lodestone/eval/longbench.hpp>
 #include <lodestone/eval/progress.hpp>
 #include <lodestone/eval/report.hpp>
+#include <lodestone/eval/retrieval_heads.hpp>
 #include <lodestone/eval/runner.hpp>
 #include <lodestone/eval/truncate.hpp>
 #include <lodestone/text/chat_message.hpp>
@@ -130,8 +131,11 @@ class evaluation {
     if (any([](const eval_work& w) { return static_cast<bool>(w.scores); }))
       with_scoring_model(s_, [&](const eval::any_scoring_model& model) {
         for (const eval_work& one : work_)
-          if (one.scores) score(one, model);
+          if (one.scores)
+            score(one, [&](const auto& is_done, const auto& each) { one.scores(model, is_done, each); });
       });
+    for (const eval_work& one : work_)
+      if (one.measures) score(one, one.measures);
   }
 
   /// Tables, the page, and, where nothing is left open, the records. Returns the exit status.
@@ -158,6 +162,7 @@ class evaluation {
     lodestone::html_report page = eval::report_of("Evaluation", s_.endpoint.empty() ? s_.model : s_.endpoint_model,
                                                   results, to_pairs(s_));
     add_longbench(results, summary, text, page);
+    add_retrieval_heads(results, summary, text);
     if (!s_.human_scores.empty()) add_correlation(results, summary, text);
     write(output / "summary.txt", text);
     write(output / "summary.csv", eval::to_csv(rows));
@@ -232,11 +237,11 @@ class evaluation {
     });
   }
 
-  void score(const eval_work& one, const eval::any_scoring_model& model) {
+  void score(const eval_work& one, const model_scorer& scores) {
     eval::run_progress progress{.task = one.name, .done = log_.ids(one.name + "/").size()};
     if (options_.hears) options_.hears(progress);
-    one.scores(
-        model, [&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
+    scores(
+        [&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
         [&](eval::record&& made) {
           made.id = eval::log_id(one.name, made.id);
           log_.append(made.id, eval::to_json_line({one.name, made}));
@@ -252,7 +257,7 @@ class evaluation {
       for (std::size_t i = 0; i < task.size(); ++i) ids.push_back(eval::log_id(task.name(), task.id(i)));
     for (const eval::any_judged& task : one.judged)
       for (std::string& id : eval::record_ids(task)) ids.push_back(std::move(id));
-    return one.scores ? log_.ids(one.name + "/") : ids;
+    return one.scores || one.measures ? log_.ids(one.name + "/") : ids;
   }
 
   /// LongBench's averages over data sets and categories, as its tables have them.
@@ -283,6 +288,23 @@ class evaluation {
     summary["longbench"] = std::move(own);
     page.add_heading("LongBench");
     page.add_table(table);
+  }
+
+  /// The heads that copy needles, over all questions: the score of a model is that of its best heads.
+  void add_retrieval_heads(const std::vector<eval::task_result>& results, nlohmann::ordered_json& summary,
+                           std::string& text) const {
+    for (std::size_t k = 0; k < work_.size(); ++k) {
+      if (!work_[k].measures) continue;
+      std::vector<eval::head_scores> all;
+      for (const eval::record& own : results[k].records) all.push_back(eval::parse_heads(own.answer));
+      const eval::retrieval_summary found = eval::summarise(all);
+      nlohmann::ordered_json heads = nlohmann::ordered_json::array();
+      for (const eval::retrieval_head& own : found.heads)
+        heads.push_back({{"layer", own.layer}, {"head", own.head}, {"score", own.score}});
+      summary[work_[k].name] = {{"best_mean", found.best_mean}, {"heads", std::move(heads)}};
+      text += "\n" + work_[k].name + ": " + std::to_string(found.heads.size()) + " heads above 0.1, mean of the best ten " +
+              lodestone::format_fixed(found.best_mean, 4) + "\n";
+    }
   }
 
   /// How far the records' first scores order their questions as people's scores do.
