@@ -70,6 +70,8 @@ void with_generator(const settings& s, const std::function<void(lodestone::gener
 
 settings judge_settings(const settings& s) {
   settings judge = s;
+  judge.model = s.judge_endpoint.empty() ? s.judge_model : "";
+  judge.adapter.clear();
   judge.endpoint = s.judge_endpoint;
   judge.endpoint_model = s.judge_endpoint_model;
   judge.endpoint_key_variable = s.judge_endpoint_key_variable;

@@ -694,8 +694,10 @@ void table::fill() {
   text("questions_file", synthesise, s_.questions_file,
        "logo: JSONL with document, question and perhaps answer (default: the model writes them)");
   text("tokenizer", eval | synthesise, s_.tokenizer,
-       "folder with the tokenizer of the model that is measured or trained (default: that of --model)");
-  text("judge_model", eval | synthesise, s_.judge_model, "model folder of a judge that rates answers (default: none)");
+       "folder with the tokenizer of the model that is measured or trained (default: that of --model; longalign counts "
+       "characters without one)");
+  text("judge_model", eval | synthesise, s_.judge_model,
+       "model folder of a judge that rates answers, in place of judge_endpoint (default: none)");
   text("scores", synthesise, s_.scores, "logo: JSONL with id and scores of each question, made elsewhere");
   truth("scores_only", synthesise, s_.scores_only, "logo: stop when chunks, questions and scores are written");
   truth("accept_failures", eval | synthesise, s_.accept_failures,
