@@ -13,6 +13,7 @@
 namespace synthesis = lodestone::synthesis;
 using lodestone_test::temporary_folder;
 using lodestone_test::write_file;
+using boost::test_tools::per_element;
 using texts = std::vector<std::string>;
 
 namespace {
@@ -126,21 +127,22 @@ BOOST_AUTO_TEST_CASE(prompts_stand_behind_the_document_and_name_the_format) {
 BOOST_AUTO_TEST_CASE(numbered_questions_are_found_in_every_common_form) {
   const texts three{"Who?", "When?", "Why so?"};
   const auto parse = [](const char* text) { return synthesis::parse_numbered_questions(text); };
-  BOOST_TEST(parse("1: Who?\n2: When?\n3: Why so?") == three, boost::test_tools::per_element());
+  BOOST_TEST(parse("1: Who?\n2: When?\n3: Why so?") == three, per_element());
   BOOST_TEST(parse("Here are three:\n\n1. Who?\n\n2. When?\r\n\n3. Why so?\n\nI hope this helps.") == three,
-             boost::test_tools::per_element());
-  BOOST_TEST(parse("1) Who?\n2) When?\n3) Why\nso?") == three, boost::test_tools::per_element());
-  BOOST_TEST(parse("**1:** Who?\n**2:** When?\n**3: Why so?**") == three, boost::test_tools::per_element());
-  BOOST_TEST(parse("Question 1: Who?\nQ2: When?\n- 3. Why so?") == three, boost::test_tools::per_element());
+             per_element());
+  BOOST_TEST(parse("1) Who?\n2) When?\n3) Why\nso?") == three, per_element());
+  BOOST_TEST(parse("**1:** Who?\n**2:** When?\n**3: Why so?**") == three, per_element());
+  BOOST_TEST(parse("Question 1: Who?\nQ2: When?\n- 3. Why so?") == three, per_element());
   BOOST_TEST(parse("１：谁？\n2、何时？\n3．为什么？") == (texts{"谁？", "何时？", "为什么？"}),
-             boost::test_tools::per_element());
+             per_element());
   BOOST_TEST(parse("问题1：谁？\n（其他）\n问题2：何时？").size() == 2U);
   // Numbers inside a question, numbers out of order, repetitions, empty ones.
   BOOST_TEST(parse("1: What happened in\n1945. Was it\n3.5 percent?\n2: When?") ==
                  (texts{"What happened in 1945. Was it 3.5 percent?", "When?"}),
-             boost::test_tools::per_element());
-  BOOST_TEST(parse("1: Who?\n2: Who?\n3:\n4: Why?") == (texts{"Who?", "Why?"}), boost::test_tools::per_element());
-  BOOST_TEST(parse("1:\nWho?\n2:\nWhen?") == (texts{"Who?", "When?"}), boost::test_tools::per_element());
+             per_element());
+  BOOST_TEST(parse("1: Is it\n7. or\n1: more?\n2: When?") == (texts{"Is it 7. or 1: more?", "When?"}), per_element());
+  BOOST_TEST(parse("1: Who?\n2: Who?\n3:\n4: Why?") == (texts{"Who?", "Why?"}), per_element());
+  BOOST_TEST(parse("1:\nWho?\n2:\nWhen?") == (texts{"Who?", "When?"}), per_element());
   BOOST_TEST(parse("I cannot help with that.").empty());
   BOOST_TEST(parse("").empty());
 }

@@ -7,6 +7,7 @@
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/data/preference_text.hpp>
+#include <lodestone/text/chat_program.hpp>
 
 namespace lodestone::detail {
 
@@ -59,11 +60,14 @@ LODESTONE_INLINE void check_context_form(std::string_view form) {
 
 /// Cuts the segment of the last message, whose text is `content`, at the bounds of the chunks.
 inline void cut_context(std::vector<chat_segment>& segments, std::int32_t message, std::string_view content,
-                        std::span<const std::size_t> bounds) {
+                        std::span<const std::size_t> bounds, std::string_view where) {
   const auto found = std::find_if(segments.begin(), segments.end(),
                                   [&](const chat_segment& segment) { return segment.message == message; });
+  // Bytes that the template trimmed away in front.
+  const std::size_t trimmed = found == segments.end() ? std::string_view::npos : content.find(found->text);
+  if (trimmed == std::string_view::npos)
+    throw data_error("the chat template does not write the context as it stands", where, "name a built-in template");
   const chat_segment whole = *found;
-  const std::size_t trimmed = content.find(whole.text);  // bytes that the template trimmed away in front
   std::vector<chat_segment> parts;
   const auto add = [&](std::size_t begin, std::size_t end, bool is_bound) {
     chat_segment& part = parts.emplace_back(whole);
@@ -99,7 +103,7 @@ LODESTONE_INLINE std::vector<chat_segment> prompt_segments(const chat_template& 
   }
   std::vector<chat_segment> segments = render_prompt(form, messages, where);
   if (!bounds.empty()) {
-    cut_context(segments, static_cast<std::int32_t>(messages.size()) - 1, messages.back().content, bounds);
+    cut_context(segments, static_cast<std::int32_t>(messages.size()) - 1, messages.back().content, bounds, where);
   }
   return segments;
 }
@@ -116,11 +120,12 @@ LODESTONE_INLINE std::vector<chat_segment> answer_segments(const chat_template& 
   }
   std::vector<chat_message> messages = unweighted(record.messages);
   if (!record.context.empty()) messages.push_back({chat_role::user, "?", std::nullopt});  // only its place counts
-  const std::size_t before = render_prompt(form, messages, where).size();
+  const std::size_t before = form.program ? 0 : render_prompt(form, messages, where).size();
   for (const chat_message& turn : answer.messages) {
     messages.push_back(turn);
     if (turn.role != chat_role::assistant) messages.back().weight.reset();
   }
+  if (form.program) return render_program_answer(form, messages, messages.size() - answer.messages.size(), where);
   std::vector<chat_segment> segments = render(form, messages, target_choice::all_answers, where);
   segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(before));
   return segments;

@@ -7,6 +7,7 @@
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/data/prepare.hpp>
+#include <lodestone/text/chat_program.hpp>
 
 namespace lodestone {
 
@@ -49,7 +50,7 @@ namespace detail {
 
 LODESTONE_INLINE std::string describe(const chat_template& form) {
   using json = nlohmann::ordered_json;
-  const json strings{{"name", form.name},
+  json strings{{"name", form.name},
                      {"begin", form.begin},
                      {"system_prefix", form.system_prefix},
                      {"system_suffix", form.system_suffix},
@@ -63,6 +64,7 @@ LODESTONE_INLINE std::string describe(const chat_template& form) {
                      {"system_in_user_turn", form.system_in_user_turn},
                      {"trim", form.trim},
                      {"end", to_string(form.end)}};
+  if (form.program) strings["program"] = form.program->describe();
   return strings.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

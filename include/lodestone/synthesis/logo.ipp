@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
+#include <lodestone/eval/judge_rating.hpp>
 #include <lodestone/synthesis/json_record.hpp>
 #include <lodestone/synthesis/logo.hpp>
 #include <lodestone/synthesis/run_settings.hpp>
@@ -325,7 +326,7 @@ class preference_maker {
       return request;
     };
     items.line = [&](std::size_t i, const generate::answer& reply) -> std::string {
-      const std::optional<double> rating = parse_rating(reply.text);
+      const std::optional<double> rating = eval::last_bracketed_rating(reply.text);
       if (!rating) return {};
       return to_line({{"id", items.ids[i]}, {"rating", *rating}, {"reply", reply.text}});
     };

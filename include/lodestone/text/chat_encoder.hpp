@@ -16,6 +16,7 @@
 #include <lodestone/batching/example.hpp>
 #include <lodestone/core/error.hpp>
 #include <lodestone/text/chat_families.hpp>
+#include <lodestone/text/chat_program.hpp>
 #include <lodestone/text/chat_template.hpp>
 #include <lodestone/text/special_tokens.hpp>
 
@@ -132,6 +133,9 @@ struct assembly {
 /// Whether `whole` starts with the ids of `head`.
 [[nodiscard]] bool begins_with(const std::vector<std::int32_t>& whole, const std::vector<std::int32_t>& head);
 
+/// Whether a template wrote some of the text.
+[[nodiscard]] bool is_conversation(std::span<const chat_segment> segments);
+
 /// Removes `prefix` from the start of the text and returns how often: data that was rendered before often begins with
 /// the token that the post-processor is about to write again.
 std::int64_t remove_doubled(const std::string& prefix, std::vector<chat_segment>& segments);
@@ -155,7 +159,9 @@ class chat_encoder {
     find_control_tokens();
     find_guard();
     if (options_.original_end_labels) form_.end = answer_end::label_only;
-    if (form_.end_token == "{eos}") {
+    if (form_.program) {
+      find_program_end();
+    } else if (form_.end_token == "{eos}") {
       if (!eos_) {
         throw config_error("the template ends answers with {eos}, but the model folder names no end-of-sequence token",
                            "template.end_token", "write the token itself");
@@ -259,6 +265,18 @@ class chat_encoder {
     }
   }
 
+  /// What ends an answer of a program: the first control token that it writes behind one, else the end of a sequence.
+  void find_program_end() {
+    if (options_.original_end_labels)
+      throw config_error("a rendered template has no place for the original's end labels", "original_end_labels",
+                         "name a built-in template: " + chat_template_names());
+    end_id_ = eos_;
+    const ids ending = encode_plain(form_.program->ending(), true);
+    const auto control = std::find_if(ending.begin(), ending.end(), [this](std::int32_t id) { return is_control(id); });
+    if (control != ending.end()) end_id_ = *control;
+    form_.end_token = end_id_ ? std::string(tokenizer_->token_of(*end_id_)) : std::string();
+  }
+
   [[nodiscard]] ids encode_plain(std::string_view text, bool parse) const {
     return tokenizer_->encode(text, false, parse);
   }
@@ -354,8 +372,10 @@ class chat_encoder {
                                       std::span<const std::int32_t> before = {}) const {
     assembly work;
     if (before.empty()) {
-      counts.doubled_bos += detail::remove_doubled(prefix_text_, segments);
-      for (const std::int32_t id : prefix_) work.push(id, 0.0);
+      if (!form_.program || !detail::is_conversation(segments)) {  // a program writes the first tokens itself, or none
+        counts.doubled_bos += detail::remove_doubled(prefix_text_, segments);
+        for (const std::int32_t id : prefix_) work.push(id, 0.0);
+      }
     } else {
       work.push(before.back(), 0.0);
       work.is_start = false;

@@ -80,6 +80,11 @@ LODESTONE_INLINE bool begins_with(const std::vector<std::int32_t>& whole, const 
   return whole.size() >= head.size() && std::equal(head.begin(), head.end(), whole.begin());
 }
 
+LODESTONE_INLINE bool is_conversation(std::span<const chat_segment> segments) {
+  return std::any_of(segments.begin(), segments.end(),
+                     [](const chat_segment& one) { return one.is_template && !one.is_end_token && !one.text.empty(); });
+}
+
 LODESTONE_INLINE std::int64_t remove_doubled(const std::string& prefix, std::vector<chat_segment>& segments) {
   std::int64_t count = 0;
   if (prefix.empty()) return count;

@@ -1,7 +1,9 @@
 // Chat templates: the strings that stand around the messages of a conversation, and where its training targets are.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +49,8 @@ enum class answer_end {
   return "?";
 }
 
+class chat_program;
+
 /// The strings of a chat format. Every family is a value of this type, and so is a user's own format.
 ///
 /// A conversation is written as
@@ -88,6 +92,8 @@ struct chat_template {
   /// White space at both ends of every message is dropped, as the family's published template does.
   bool trim = false;
   answer_end end = answer_end::token;  ///< how an answer's end is marked
+  /// A Jinja template (chat_program.hpp) that writes the conversation instead of the strings above; usually none.
+  std::shared_ptr<const chat_program> program{};
 
   friend bool operator==(const chat_template&, const chat_template&) = default;
 };
@@ -116,9 +122,24 @@ namespace detail {
 
 [[nodiscard]] std::string_view trimmed(std::string_view text);
 
+/// render() and render_prompt() for a format with a program, defined in chat_program.ipp. Only answers from message
+/// `first_target` on are targets.
+///@{
+[[nodiscard]] std::vector<chat_segment> render_program(const chat_template& form,
+                                                       std::span<const chat_message> messages, target_choice targets,
+                                                       std::string_view where, render_report* report,
+                                                       std::size_t first_target = 0);
+[[nodiscard]] std::vector<chat_segment> render_program_prompt(const chat_template& form,
+                                                              std::span<const chat_message> messages,
+                                                              std::string_view where);
+///@}
+
 }  // namespace detail
 
 /// Writes a conversation as segments, without `begin` (the encoder writes it, or the tokenizer's post-processor).
+///
+/// A program's answers are its generation blocks, or what the conversation up to an answer has behind the prompt before
+/// it; where that does not hold, data_error says which message and shows the difference.
 ///
 /// Messages after the last answer are left out and counted. Answers without text are masked and counted (all of their
 /// targets, with the end token). Throws data_error at `where` ("file:line") when there is no assistant turn, or a

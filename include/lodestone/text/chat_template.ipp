@@ -187,6 +187,7 @@ class chat_renderer {
 LODESTONE_INLINE std::vector<chat_segment> render(const chat_template& form, std::span<const chat_message> messages,
                                                   target_choice targets, std::string_view where,
                                                   render_report* report) {
+  if (form.program) return detail::render_program(form, messages, targets, where, report);
   detail::chat_renderer renderer(form, targets);
   renderer.render(messages, false, where);
   if (report != nullptr) *report = renderer.report;
@@ -196,6 +197,7 @@ LODESTONE_INLINE std::vector<chat_segment> render(const chat_template& form, std
 LODESTONE_INLINE std::vector<chat_segment> render_prompt(const chat_template& form,
                                                          std::span<const chat_message> messages,
                                                          std::string_view where) {
+  if (form.program) return detail::render_program_prompt(form, messages, where);
   detail::chat_renderer renderer(form, target_choice::all_answers);
   renderer.render(messages, true, where);
   return std::move(renderer.segments);
@@ -211,3 +213,4 @@ LODESTONE_INLINE std::string to_text(std::span<const chat_segment> segments) {
 
 }  // namespace lodestone
 
+#include <lodestone/text/chat_program.hpp>

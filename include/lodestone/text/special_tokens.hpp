@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <lodestone/core/error.hpp>
 
@@ -17,10 +19,15 @@ struct special_tokens {
   std::optional<std::string> unk{};      ///< stands for what has no token
   std::optional<std::int32_t> eos_id{};  ///< of config.json or generation_config.json: the first when it is a list
   std::string chat_template{};           ///< the Jinja source; empty when there is none
+  /// Every key that ends in "_token" with its text, as chat templates see them.
+  std::vector<std::pair<std::string, std::string>> texts{};
+  /// Jinja sources by name: of a list of templates, and of the files in additional_chat_templates.
+  std::vector<std::pair<std::string, std::string>> named_templates{};
 };
 
-/// Reads tokenizer_config.json, special_tokens_map.json, chat_template.jinja and the end-of-sequence id of
-/// generation_config.json or config.json, as far as they exist. The first file that names a token wins.
+/// Reads tokenizer_config.json, special_tokens_map.json, chat_template.jinja, additional_chat_templates and the
+/// end-of-sequence id of generation_config.json or config.json, as far as they exist. The first file that names a token
+/// wins.
 [[nodiscard]] special_tokens read_special_tokens(const std::filesystem::path& folder);
 
 }  // namespace lodestone

@@ -1,6 +1,8 @@
 // Definitions of special_tokens.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/file.hpp>
@@ -36,6 +38,23 @@ inline std::string template_text(const nlohmann::json& object) {
   return {};
 }
 
+/// The named templates of a list, and every special token's text, as far as they are not known yet.
+inline void read_texts(const nlohmann::json& object, special_tokens& tokens) {
+  const auto add = [](auto& list, const std::string& name, std::string text) {
+    const bool is_known = std::any_of(list.begin(), list.end(), [&](const auto& one) { return one.first == name; });
+    if (!is_known) list.emplace_back(name, std::move(text));
+  };
+  for (const auto& [key, what] : object.items())
+    if (key.ends_with("_token"))
+      if (std::optional<std::string> text = token_text(object, key.c_str())) add(tokens.texts, key, std::move(*text));
+  const auto found = object.find("chat_template");
+  if (found == object.end() || !found->is_array()) return;
+  for (const auto& item : *found)
+    if (item.is_object() && item.contains("name") && item["name"].is_string() && item.contains("template") &&
+        item["template"].is_string())
+      add(tokens.named_templates, item["name"].get<std::string>(), item["template"].get<std::string>());
+}
+
 inline nlohmann::json read_object(const std::filesystem::path& file) {
   const std::string text = read_text(file);
   refuse_zero_byte(text, file.string());
@@ -61,9 +80,17 @@ LODESTONE_INLINE special_tokens read_special_tokens(const std::filesystem::path&
     if (!tokens.eos) tokens.eos = detail::token_text(object, "eos_token");
     if (!tokens.unk) tokens.unk = detail::token_text(object, "unk_token");
     if (tokens.chat_template.empty()) tokens.chat_template = detail::template_text(object);
+    detail::read_texts(object, tokens);
   }
   if (const std::filesystem::path file = folder / "chat_template.jinja"; std::filesystem::exists(file)) {
     tokens.chat_template = read_text(file);  // newer folders keep it here, and here it wins
+  }
+  if (const std::filesystem::path more = folder / "additional_chat_templates"; std::filesystem::is_directory(more)) {
+    std::vector<std::pair<std::string, std::string>> files;
+    for (const auto& entry : std::filesystem::directory_iterator(more))
+      if (entry.path().extension() == ".jinja") files.emplace_back(entry.path().stem().string(), read_text(entry.path()));
+    std::sort(files.begin(), files.end());
+    tokens.named_templates.insert(tokens.named_templates.end(), files.begin(), files.end());
   }
   for (const char* name : {"generation_config.json", "config.json"}) {
     const std::filesystem::path file = folder / name;
