@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(prompts_are_answered_through_an_endpoint_and_the_key_is_nev
   const auto body = nlohmann::json::parse(server.requests()[0].body);
   BOOST_TEST((body["model"] == "loud" && body["temperature"] == 0.5 && body["top_p"] == 0.75));
   BOOST_TEST((body["stop"] == nlohmann::json{"END"} && body["prompt"] == "once upon"));
-  BOOST_TEST(result.err.find("loud: 1 requests") != std::string::npos, result.err);
+  BOOST_TEST(result.err.find("loud: 1 request, 0 of them retries") != std::string::npos, result.err);
 
   result = with({"--prompt", "hello", "--chat"});
   BOOST_TEST(result.out == "HELLO\n");
