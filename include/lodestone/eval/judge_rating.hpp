@@ -12,8 +12,7 @@ struct rating_scale {
   double most = 10.0;  ///< the best
 };
 
-/// The first number inside the last [[...]]: LongBench-Chat's and LongReward's rule (re.findall of \[\[([^\]]+)\]\] and
-/// of \d+\.\d+|\d+). Nothing where there is none, or, unlike there, where it lies outside the scale: the judge is then
+/// The first number inside the last [[...]]: LongBench-Chat's and LongReward's rule. Nothing where there is none, or, unlike there, where it lies outside the scale: the judge is then
 /// asked again. Digits of full width count as digits.
 [[nodiscard]] std::optional<double> last_bracketed_rating(std::string_view reply, rating_scale scale = {});
 
