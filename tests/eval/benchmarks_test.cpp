@@ -99,6 +99,7 @@ BOOST_AUTO_TEST_CASE(longbench_asks_and_marks_as_its_own_code) {
     BOOST_TEST(first.prompt == expected.at("prompt").get<std::string>());
     BOOST_TEST(first.max_new_tokens == expected.at("max_new_tokens").get<std::int64_t>());
     BOOST_TEST(first.id == name + "/" + name + "0");
+    BOOST_TEST(task.id(0) == first.id);
     const bool is_plain = name == "trec" || name == "triviaqa" || name == "samsum" || name == "lsht" || name == "lcc" ||
                           name == "repobench-p";
     BOOST_TEST(first.is_chat == !is_plain);

@@ -203,8 +203,9 @@ LODESTONE_INLINE std::int64_t chinese_words::frequency(std::u32string_view word)
 /// later in the alphabet wins, as where Python compares (probability, state).
 LODESTONE_INLINE void chinese_words::cut_by_states(std::u32string_view run,
                                                    std::vector<std::u32string_view>& words) const {
-  enum state : std::size_t { B, E, M, S };
-  constexpr std::array<std::array<std::size_t, 2>, states> before{{{E, S}, {B, M}, {B, M}, {E, S}}};  // ascending
+  enum state : std::size_t { first, last, middle, alone };  // B, E, M and S
+  constexpr std::array<std::array<std::size_t, 2>, states> before{
+      {{last, alone}, {first, middle}, {first, middle}, {last, alone}}};
   const auto emits = [&](std::size_t s, char32_t c) {
     const auto found = emit_[s].find(c);
     return found == emit_[s].end() ? detail::never : found->second;
@@ -216,21 +217,20 @@ LODESTONE_INLINE void chinese_words::cut_by_states(std::u32string_view run,
     std::array<double, states> next{};
     for (std::size_t s = 0; s < states; ++s) {
       const double emitted = emits(s, run[t]);
-      const double first = likely[before[s][0]] + step_[before[s][0]][s] + emitted;
-      const double second = likely[before[s][1]] + step_[before[s][1]][s] + emitted;
-      next[s] = std::max(first, second);
-      from[t][s] = static_cast<std::uint8_t>(before[s][second >= first ? 1 : 0]);
+      const double one = likely[before[s][0]] + step_[before[s][0]][s] + emitted;
+      const double other = likely[before[s][1]] + step_[before[s][1]][s] + emitted;
+      next[s] = std::max(one, other);
+      from[t][s] = static_cast<std::uint8_t>(before[s][other >= one ? 1 : 0]);
     }
     likely = next;
   }
   std::vector<std::size_t> path(run.size());
-  path.back() = likely[S] >= likely[E] ? S : E;
+  path.back() = likely[alone] >= likely[last] ? alone : last;
   for (std::size_t t = run.size(); t-- > 1;) path[t - 1] = from[t][path[t]];
   std::size_t begin = 0;
   for (std::size_t t = 0; t < run.size(); ++t) {
-    if (path[t] == B) begin = t;
-    if (path[t] == S) begin = t;
-    if (path[t] == E || path[t] == S) words.push_back(run.substr(begin, t + 1 - begin));
+    if (path[t] == first || path[t] == alone) begin = t;
+    if (path[t] == last || path[t] == alone) words.push_back(run.substr(begin, t + 1 - begin));
   }
 }
 
@@ -310,6 +310,7 @@ LODESTONE_INLINE std::vector<std::string> chinese_words::operator()(std::string_
     i = end;
   }
   std::vector<std::string> result;
+  result.reserve(words.size());
   for (const std::u32string_view word : words) result.push_back(utf8_of(word));
   return result;
 }
