@@ -167,9 +167,14 @@ BOOST_AUTO_TEST_CASE(the_largest_logit_of_equal_ones_is_the_first) {
   put(3, 5, NAN);
   put(3, 1025, 80.0F);
   gpu.fill(logits.view().rows(4, 5), -INFINITY);
-  std::vector<std::int32_t> ids(5, -1);
+  std::vector<std::int32_t> ids(5, 7);
   gpu.largest(logits.read(), ids);
-  BOOST_TEST((ids == std::vector<std::int32_t>{3000, 37, 0, 1025, 0}));
+  BOOST_TEST((ids == std::vector<std::int32_t>{3000, 37, 0, -1, -1}));
+  put(3, 5, -90.0F);
+  put(4, 2222, -3.0F);
+  put(0, 1, INFINITY);
+  gpu.largest(logits.read(), ids);
+  BOOST_TEST((ids == std::vector<std::int32_t>{-1, 37, 0, 1025, 2222}));
 }
 
 // A model wide enough for joined operations: token by token, two sequences at once, one of them behind a window in

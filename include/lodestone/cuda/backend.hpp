@@ -363,7 +363,8 @@ class cuda {
     on_cuda::scatter_add_rows<T>(lane(), dy, rows.data(), dx);
   }
 
-  /// ids[m]: the largest logit of row m, of equal ones the lowest id; waits for them.
+  /// ids[m]: the largest logit of row m, of equal ones the lowest id; -1 where one is no number, or the largest
+  /// infinite. Waits for them.
   void largest(matrix<const float> logits, std::span<std::int32_t> ids) {
     check_shapes(logits.size(0) == std::ssize(ids) && logits.size(1) > 0, "largest", "logits[m,V], ids[m]", logits);
     const auto result = memory_.template allocate<std::int32_t>(extents<1>{{logits.size(0)}});

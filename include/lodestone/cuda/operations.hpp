@@ -108,7 +108,7 @@ template <class T>
 void label_gradient(cudaStream_t lane, matrix<const float> logits, vector<const float> lse, const std::int64_t* offsets,
                     const std::int32_t* labels, std::int64_t first, const double* coefficients, matrix<T> d_logits);
 
-/// ids[m]: the largest logit of row m, of equal ones the lowest id; 0 where none is a number.
+/// ids[m]: the largest logit of row m, of equal ones the lowest id; -1 where one is no number, or the largest infinite.
 template <class A>
 void largest(cudaStream_t lane, matrix<const A> logits, std::int32_t* ids);
 

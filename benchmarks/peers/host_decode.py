@@ -1,6 +1,6 @@
-"""The peer of decode_bench: greedy decoding in transformers on the CPU, taking turns with our program in one run.
+"""The peer of host_decode_bench: greedy decoding in transformers on the CPU, taking turns with our program in one run.
 
-    python3 decode.py DECODE_BENCH MODEL_FOLDER [--threads 1] [--tokens 200] [--rounds 15] [--sequences 1]
+    python3 host_decode.py HOST_DECODE_BENCH MODEL_FOLDER [--threads 1] [--tokens 200] [--rounds 15] [--sequences 1]
 
 float32, the same prompts and the same number of new tokens on both sides (no end token is chosen before), equal threads.
 transformers generates with a dynamic and with a static cache; the faster counts. Prints one line of JSON: microseconds a
