@@ -39,20 +39,14 @@ class sampler {
   /// not numbers, or when nothing is left to choose from.
   template <class T>
   [[nodiscard]] std::int32_t draw(std::span<const T> logits, std::span<const std::int32_t> forbidden = {}) {
-    if (takes_largest() && forbidden.empty()) return take(largest(logits));
+    if (takes_the_largest() && forbidden.empty()) {
+      const std::int32_t token = largest(logits);
+      if (token < 0) refuse_logits();
+      take(token);
+      return token;
+    }
     logits_.assign(logits.begin(), logits.end());
     return draw(forbidden);
-  }
-
-  /// Whether the next token is the one with the largest logit, whatever came before, unless it is forbidden.
-  [[nodiscard]] bool takes_largest() const { return how_.temperature == 0.0 && how_.repetition_penalty == 1.0; }
-
-  /// Counts a token that was found elsewhere by takes_largest(), and returns it; -1, no number among the logits, throws
-  /// numeric_error.
-  std::int32_t take(std::int32_t token) {
-    if (token < 0) refuse_logits();
-    ++drawn_;
-    return token;
   }
 
   /// What draw() chooses from, in the order of ids; draws nothing. With temperature 0 it is one token.
@@ -62,6 +56,14 @@ class sampler {
     logits_.assign(logits.begin(), logits.end());
     choose(forbidden);
     return kept_;
+  }
+
+  /// Whether draw() takes the largest logit as it is: take() may stand for it where nothing is forbidden.
+  [[nodiscard]] bool takes_the_largest() const { return how_.temperature == 0.0 && how_.repetition_penalty == 1.0; }
+  /// Counts a token that was found elsewhere as drawn.
+  void take(std::int32_t token) {
+    ++drawn_;
+    see(token);
   }
 
   [[nodiscard]] std::uint64_t drawn() const { return drawn_; }  ///< tokens so far

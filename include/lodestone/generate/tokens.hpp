@@ -12,7 +12,6 @@
 
 #include <lodestone/batching/token_batch.hpp>
 #include <lodestone/core/error.hpp>
-#include <lodestone/core/tensor.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/generate/sampling.hpp>
 #include <lodestone/model/kv_cache.hpp>
@@ -114,6 +113,11 @@ class token_generator {
     std::int32_t last = 0;  // drawn, not yet in the cache
     bool is_over = false;
 
+    /// Tokens that may not be drawn next.
+    [[nodiscard]] std::span<const std::int32_t> forbidden() const {
+      if (static_cast<std::int64_t>(choose.drawn()) >= asked->min_new_tokens) return {};
+      return asked->end_tokens;
+    }
     [[nodiscard]] std::int64_t left() const { return static_cast<std::int64_t>(asked->prompt.size()) - fed; }
   };
 
@@ -151,47 +155,50 @@ class token_generator {
       for (answering& a : active_) add(a, {&a.last, 1});
     const auto logits = model_->extend(*cache_, parts, batch);
     if (std::none_of(whose.begin(), whose.end(), [](const answering* a) { return a->left() == 0; })) return;
-    if (!take_largest(logits, whose, hears, ends)) {
+    if (const std::vector<std::int32_t> ids = largest(logits, whose); !ids.empty()) {
+      for (std::size_t k = 0; k < whose.size(); ++k) {
+        if (whose[k]->left() != 0) continue;
+        whose[k]->choose.take(ids[k]);
+        advance(*whose[k], ids[k], hears, ends);
+      }
+    } else {
+      using value = typename Model::accumulate_type;
       const auto values = model_->backend().to_host(logits.view());
-      const auto all = std::span<const typename Model::accumulate_type>(values.flat());
+      const std::span<const value> all = values.flat();
       const std::size_t vocabulary = all.size() / whose.size();
-      for (std::size_t k = 0; k < whose.size(); ++k)
-        if (answering& a = *whose[k]; a.left() == 0)
-          advance(a, a.choose.draw(all.subspan(k * vocabulary, vocabulary), forbidden(a)), hears, ends);
+      for (std::size_t k = 0; k < whose.size(); ++k) {
+        if (whose[k]->left() != 0) continue;
+        const std::span<const value> own = all.subspan(k * vocabulary, vocabulary);
+        const std::int32_t token = whose[k]->choose.draw(own, whose[k]->forbidden());
+        advance(*whose[k], token, hears, ends);
+      }
     }
     std::erase_if(active_, [](const answering& a) { return a.is_over; });
   }
 
-  /// Where the backend finds the largest logits itself and no answer asks for more: a few ids come to the host, not
-  /// whole rows. False when nothing was done.
+  /// The tokens of all parts where each takes the largest logit and the backend finds it, so that no logits come to the
+  /// host; nothing where logits are not numbers, for the sampler to say so.
   template <class Logits>
-  bool take_largest(const Logits& logits, std::span<answering* const> whose, const token_listener& hears,
-                    const end_listener& ends) {
-    std::vector<std::int32_t> ids(whose.size());
-    if constexpr (requires { model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>(ids)); }) {
-      for (const answering* a : whose)
-        if (!a->choose.takes_largest() || !forbidden(*a).empty()) return false;
-      model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>(ids));
-      for (std::size_t k = 0; k < whose.size(); ++k)
-        if (whose[k]->left() == 0) advance(*whose[k], whose[k]->choose.take(ids[k]), hears, ends);
-      return true;
-    }
-    return false;
+  [[nodiscard]] std::vector<std::int32_t> largest(const Logits& logits, const std::vector<answering*>& whose) {
+    if constexpr (requires(std::span<std::int32_t> ids) { model_->backend().largest(const_view(logits.view()), ids); })
+      if (std::all_of(whose.begin(), whose.end(), [](const answering* a) {
+            return a->choose.takes_the_largest() && a->forbidden().empty();
+          })) {
+        std::vector<std::int32_t> ids(whose.size());
+        model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>{ids});
+        if (std::all_of(ids.begin(), ids.end(), [](std::int32_t id) { return id >= 0; })) return ids;
+      }
+    return {};
   }
 
-  /// What the next token of an answer must not be.
-  [[nodiscard]] static std::span<const std::int32_t> forbidden(const answering& a) {
-    const bool may_end = static_cast<std::int64_t>(a.choose.drawn()) >= a.asked->min_new_tokens;
-    return may_end ? std::span<const std::int32_t>{} : std::span<const std::int32_t>{a.asked->end_tokens};
-  }
-
-  /// An answer has its next token.
+  /// The next token of an answer is here.
   void advance(answering& a, std::int32_t token, const token_listener& hears, const end_listener& ends) {
     const token_request& asked = *a.asked;
+    const auto drawn = static_cast<std::int64_t>(a.choose.drawn()) - 1;
     a.last = token;
-    const bool is_end = std::find(asked.end_tokens.begin(), asked.end_tokens.end(), token) != asked.end_tokens.end();
-    const bool goes_on = hears(a.index, token);
-    a.is_over = is_end || !goes_on || static_cast<std::int64_t>(a.choose.drawn()) == asked.max_new_tokens;
+    const bool is_end = std::find(asked.end_tokens.begin(), asked.end_tokens.end(), a.last) != asked.end_tokens.end();
+    const bool goes_on = hears(a.index, a.last);
+    a.is_over = is_end || !goes_on || drawn + 1 == asked.max_new_tokens;
     if (!a.is_over) return;
     cache_->rooms.close(a.room);
     ends(a.index, is_end || !goes_on ? finish::stop : finish::length);
