@@ -147,8 +147,9 @@ int tell(const settings& s, bool is_complete, bool is_meant_to_stop, const std::
   }
   print(summary + "\n");
   if (is_meant_to_stop) return success;
-  note("NAME.failed.jsonl lists what failed; the same command asks for it again, and with --accept-failures the output "
-       "is written without it");
+  note(
+      "NAME.failed.jsonl lists what failed; the same command asks for it again, and with --accept-failures the output "
+      "is written without it");
   return failure;
 }
 
@@ -169,9 +170,7 @@ int make_pairs(const settings& s, const generate::any_generator& model, const lo
   const auto run = [&] {
     summary = synthesis::make_preferences(model, words, cutter, documents, questions, options, s.output);
   };
-  settings judge = judge_settings(s);
-  judge.model = s.judge_model;
-  judge.adapter.clear();
+  const settings judge = judge_settings(s);
   if (judge.model.empty() && judge.endpoint.empty()) {
     run();
   } else {

@@ -47,7 +47,9 @@ void write_documents(const temporary_folder& folder) {
       name[0] = "bcdfghjklm"[number % 10];
       name[2] = "klmnpqrstv"[number / 7 % 10];
       text.insert(blank, " {" + name + "=" + std::to_string(number) + "}");
-      questions << nlohmann::json{{"document", file}, {"question", "{" + name + "="}, {"answer", std::to_string(number)}}
+      questions << nlohmann::json{{"document", file},
+                                  {"question", "{" + name + "="},
+                                  {"answer", std::to_string(number)}}
                 << "\n";
       number += 1'237;
     }
@@ -56,12 +58,37 @@ void write_documents(const temporary_folder& folder) {
 }
 
 words logo_arguments(const std::string& output, const words& more = {}) {
-  words arguments{"synthesise",     "--method",  "logo",           "--documents",  "docs",
-                  "--questions-file", "questions.jsonl", "--model", retrieval_model(), "--output",
-                  output,           "--chunk-tokens", "64",        "--context-chunks", "6",
-                  "--important-chunks", "2",      "--prompt-as",   "tokens",       "--context-form",
-                  "{context}<|question|>{question}", "--temperature", "0", "--max-new-tokens", "8",
-                  "--least-metric", "1",          "--at-once",     "2",            "--threads", "1"};
+  words arguments{"synthesise",
+                  "--method",
+                  "logo",
+                  "--documents",
+                  "docs",
+                  "--questions-file",
+                  "questions.jsonl",
+                  "--model",
+                  retrieval_model(),
+                  "--output",
+                  output,
+                  "--chunk-tokens",
+                  "64",
+                  "--context-chunks",
+                  "6",
+                  "--important-chunks",
+                  "2",
+                  "--prompt-as",
+                  "tokens",
+                  "--context-form",
+                  "{context}<|question|>{question}",
+                  "--temperature",
+                  "0",
+                  "--max-new-tokens",
+                  "8",
+                  "--least-metric",
+                  "1",
+                  "--at-once",
+                  "2",
+                  "--threads",
+                  "1"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -100,11 +127,29 @@ BOOST_AUTO_TEST_CASE(a_model_makes_its_own_pairs_and_prefer_reads_them) {
     for (const auto& rejected : pair.at("rejected")) BOOST_TEST(!has(rejected, pair.at("answer")));
     BOOST_TEST(pair.at("context").size() == 6U);
   }
-  const result trained = run(
-      folder.path(),
-      {"prefer", "--model", retrieval_model(), "--data", "pairs.jsonl", "--output", "run", "--custom-template-end-token",
-       "{eos}", "--content", "parse", "--context-form", "{context}<|question|>{question}", "--position", "logo-mix",
-       "--position-window", "1024", "--groups-per-step", "4", "--threads", "1", "--learning-rate", "1e-4"});
+  const result trained = run(folder.path(), {"prefer",
+                                             "--model",
+                                             retrieval_model(),
+                                             "--data",
+                                             "pairs.jsonl",
+                                             "--output",
+                                             "run",
+                                             "--custom-template-end-token",
+                                             "{eos}",
+                                             "--content",
+                                             "parse",
+                                             "--context-form",
+                                             "{context}<|question|>{question}",
+                                             "--position",
+                                             "logo-mix",
+                                             "--position-window",
+                                             "1024",
+                                             "--groups-per-step",
+                                             "4",
+                                             "--threads",
+                                             "1",
+                                             "--learning-rate",
+                                             "1e-4"});
   BOOST_TEST(trained.status == 0, trained.err);
   BOOST_TEST(fs::exists(folder / "run" / "model" / "config.json"));
 }
@@ -136,9 +181,25 @@ BOOST_AUTO_TEST_CASE(a_synthesis_that_is_killed_ends_with_the_files_of_an_uninte
 BOOST_AUTO_TEST_CASE(answers_without_questions_are_listed_and_left_out_if_asked) {
   const temporary_folder folder;
   write_documents(folder);
-  const words arguments{"synthesise", "--method",   "longalign", "--documents", "docs",       "--model",
-                        retrieval_model(), "--output", "sft.jsonl", "--max-new-tokens", "8", "--question-tokens",
-                        "8",          "--attempts", "1",         "--custom-template-end-token", "{eos}", "--threads", "1"};
+  const words arguments{"synthesise",
+                        "--method",
+                        "longalign",
+                        "--documents",
+                        "docs",
+                        "--model",
+                        retrieval_model(),
+                        "--output",
+                        "sft.jsonl",
+                        "--max-new-tokens",
+                        "8",
+                        "--question-tokens",
+                        "8",
+                        "--attempts",
+                        "1",
+                        "--custom-template-end-token",
+                        "{eos}",
+                        "--threads",
+                        "1"};
   const result made = run(folder.path(), arguments);
   BOOST_TEST(made.status == 1, made.err);
   BOOST_TEST(has(made.err, "3 of 3 prompts for questions failed"), made.err);
@@ -156,8 +217,9 @@ BOOST_AUTO_TEST_CASE(answers_without_questions_are_listed_and_left_out_if_asked)
 BOOST_AUTO_TEST_CASE(wrong_settings_and_documents_are_refused_with_their_place) {
   const temporary_folder folder;
   write_documents(folder);
-  check_refused(run(folder.path(), {"synthesise", "--method", "logo", "--model", retrieval_model(), "--output", "p.jsonl"}),
-                {"--documents", "is not given"});
+  check_refused(
+      run(folder.path(), {"synthesise", "--method", "logo", "--model", retrieval_model(), "--output", "p.jsonl"}),
+      {"--documents", "is not given"});
   check_refused(run(folder.path(), logo_arguments("pairs.txt")), {"output", "NAME.jsonl"});
   check_refused(run(folder.path(), logo_arguments("p.jsonl", {"--important-chunks", "6"})), {"important_chunks"});
   check_refused(run(folder.path(), logo_arguments("p.jsonl", {"--selection", "ranked"})), {"rank"});

@@ -16,11 +16,11 @@ namespace lodestone::synthesis {
 
 /// The answers to one question, and what is known about them.
 struct candidate_answers {
-  std::string question{};                                ///< what was asked
-  std::string gold{};                                    ///< the right answer; empty: not known
-  std::string preferred{};                               ///< made from the important chunks
+  std::string question{};                                 ///< what was asked
+  std::string gold{};                                     ///< the right answer; empty: not known
+  std::string preferred{};                                ///< made from the important chunks
   std::vector<std::string> rejected{};                    ///< made from others
-  std::optional<double> preferred_rating{};              ///< a judge's
+  std::optional<double> preferred_rating{};               ///< a judge's
   std::vector<std::optional<double>> rejected_ratings{};  ///< as many as rejected, or none
 };
 

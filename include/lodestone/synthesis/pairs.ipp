@@ -77,8 +77,9 @@ LODESTONE_INLINE std::vector<chat_message> rating_prompt(std::string_view questi
   text += question;
   if (!gold.empty()) text.append("\n\n[Reference answer]\n").append(gold);
   text.append("\n\n[Answer to rate]\n").append(answer);
-  text += "\n\nSay in one sentence what is right and what is wrong in it. Then end with the rating in double brackets, "
-          "for example: [[5]]";
+  text +=
+      "\n\nSay in one sentence what is right and what is wrong in it. Then end with the rating in double brackets, "
+      "for example: [[5]]";
   return {{chat_role::user, std::move(text), std::nullopt}};
 }
 
