@@ -90,6 +90,7 @@ void check_pieces(const problem& p, const attention_shape& shape) {
     BOOST_TEST_REQUIRE(piece.column_begin < piece.column_end);
     for (std::int64_t r = piece.row_begin; r < piece.row_end; ++r)
       of_row[static_cast<std::size_t>(r)].push_back(partial++);
+    std::int64_t unseen = 0;
     for (std::int64_t c = piece.column_begin; c < piece.column_end; ++c) {
       bool is_seen = false;
       for (std::int64_t r = piece.row_begin; r < piece.row_end; ++r)
@@ -97,8 +98,9 @@ void check_pieces(const problem& p, const attention_shape& shape) {
           ++count[static_cast<std::size_t>(r * p.keys + c)];
           is_seen = true;
         }
-      BOOST_TEST_REQUIRE(is_seen);
+      unseen += !is_seen;
     }
+    BOOST_TEST(unseen == 0);
   }
   BOOST_TEST(schedule.partials() == partial);
   BOOST_REQUIRE_EQUAL(schedule.first.size(), static_cast<std::size_t>(p.queries) + 1);
@@ -108,16 +110,14 @@ void check_pieces(const problem& p, const attention_shape& shape) {
                                          static_cast<std::size_t>(schedule.first[r + 1] - schedule.first[r]));
     BOOST_TEST_REQUIRE(std::ranges::equal(own, of_row[r]), "row " << r);
   }
-  for (std::int64_t q = 0; q < p.queries; ++q)
-    for (std::int64_t k = 0; k < p.keys; ++k) {
-      int expected = 0;
-      for (const slice& s : p.slices) expected += sees(s, q, k);
-      BOOST_REQUIRE_EQUAL(count[static_cast<std::size_t>(q * p.keys + k)], expected);
-    }
+  for (const slice& s : p.slices)
+    for (std::int64_t q = s.q_begin; q < s.q_end; ++q)
+      for (std::int64_t k = s.first_key(q); k < s.last_key(q); ++k) --count[static_cast<std::size_t>(q * p.keys + k)];
+  BOOST_TEST(std::ranges::count(count, 0) == std::ssize(count));
 }
 
 constexpr std::array<attention_shape, 5> shapes{
-    {{8, 2, 64, 0.125}, {3, 3, 80, 0.11}, {6, 1, 96, 0.1}, {8, 2, 128, 0.09}, {34, 2, 256, 0.06}}};
+    {{8, 2, 64, 0.125}, {3, 3, 80, 0.11}, {6, 1, 96, 0.1}, {8, 2, 128, 0.09}, {18, 1, 256, 0.06}}};
 
 }  // namespace
 
@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(few_rows_over_many_keys_equal_the_host_in_double, *boost::u
   host<double> cpu;
   random_stream random(5, random_purpose::user);
   std::vector<problem> problems = fixed_problems();
-  for (int i = 0; i < 4; ++i) problems.push_back(sequences(random, 2500));
+  for (int i = 0; i < 3; ++i) problems.push_back(sequences(random, 900));
   for (const attention_shape& shape : shapes)
     for (std::size_t i = 0; i < problems.size(); ++i) {
       const problem& p = problems[i];
