@@ -37,6 +37,7 @@ int run_merge(const settings& s);
 int run_score(const settings& s);
 int run_generate(const settings& s);
 int run_chat(const settings& s);
+int run_eval(const settings& s);
 int run_synthesise(const settings& s);
 int run_inspect(const settings& s);
 int run_doctor(const settings& s);

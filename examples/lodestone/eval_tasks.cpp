@@ -2,12 +2,26 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/eval/chinese_words.hpp>
+#include <lodestone/eval/choice_data.hpp>
+#include <lodestone/eval/documents.hpp>
 #include <lodestone/eval/haystack.hpp>
+#include <lodestone/eval/infinite_bench.hpp>
+#include <lodestone/eval/long_perplexity.hpp>
+#include <lodestone/eval/longbench.hpp>
+#include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/longbench_rated.hpp>
+#include <lodestone/eval/lv_eval.hpp>
+#include <lodestone/eval/mt_bench.hpp>
+#include <lodestone/eval/multiple_choice.hpp>
 #include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/question_files.hpp>
 #include <lodestone/eval/ruler.hpp>
 
 namespace lodestone_cli {
@@ -29,11 +43,16 @@ struct first_questions {
   }
 };
 
-template <class... Tasks>
-[[nodiscard]] std::vector<eval::any_task> list_of(Tasks... tasks) {
-  std::vector<eval::any_task> all;
-  (all.push_back(eval::any_task(std::move(tasks))), ...);
-  return all;
+/// Questions that a function marks, as the settings limit them.
+[[nodiscard]] eval_work asks(const settings& s, eval::any_task task) {
+  if (s.questions > 0) task = eval::any_task(first_questions{std::move(task), static_cast<std::size_t>(s.questions)});
+  std::string name = task.name();
+  return {.name = std::move(name), .asked = {std::move(task)}};
+}
+
+[[nodiscard]] eval_work rates(eval::any_judged task) {
+  std::string name = task.name();
+  return {.name = std::move(name), .judged = {std::move(task)}};
 }
 
 [[nodiscard]] eval::token_count count_of(const task_parts& parts, bool is_chat) {
@@ -58,7 +77,7 @@ template <class... Tasks>
   return options;
 }
 
-[[nodiscard]] std::vector<eval::any_task> make_needle(const task_parts& parts, const std::string&) {
+[[nodiscard]] eval::needle needle_of(const task_parts& parts) {
   const settings& s = parts.s;
   eval::needle_form form;
   const auto set = [](std::string& to, const std::string& from) {
@@ -69,99 +88,240 @@ template <class... Tasks>
   set(form.several, s.needle_question);
   set(form.answer, s.needle_answer);
   set(form.prompt, s.needle_prompt);
-  return list_of(eval::needle(read_haystack(s), count_of(parts, parts.is_chat), needle_options_of(parts, "needle"), form));
+  return {read_haystack(s), count_of(parts, parts.is_chat), needle_options_of(parts, "needle"), form};
 }
 
 /// {dako=48213} between sentences: what small models that read no questions can do.
-[[nodiscard]] std::vector<eval::any_task> make_facts(const task_parts& parts, const std::string&) {
+[[nodiscard]] eval::needle facts_of(const task_parts& parts) {
   const bool has_mark = parts.words.id_of("<|question|>").has_value();
   eval::needle_options options = needle_options_of(parts, "facts");
   options.is_chat = false;
   options.values = 1;
   options.max_new_tokens = 8;
   options.stop = {"}"};
-  return list_of(eval::needle(read_haystack(parts.s), count_of(parts, false), std::move(options),
-                              eval::needle_form::compact(has_mark ? "<|question|>" : "\n")));
+  return {read_haystack(parts.s), count_of(parts, false), std::move(options),
+          eval::needle_form::compact(has_mark ? "<|question|>" : "\n")};
 }
 
-[[nodiscard]] std::vector<eval::any_task> make_ruler(const task_parts& parts, std::string_view one = {}) {
+[[nodiscard]] eval_work ruler_of(const task_parts& parts, eval::ruler_kind kind) {
   eval::ruler_options options;
   options.lengths = parts.s.lengths;
   options.repeats = parts.s.repeats;
   options.is_chat = parts.is_chat;
   options.seed = static_cast<std::uint64_t>(parts.s.seed);
-  std::vector<eval::any_task> all;
-  for (const eval::ruler_kind kind : eval::ruler_kinds)
-    if (one.empty() || one == to_string(kind))
-      all.push_back(eval::any_task(eval::ruler(kind, count_of(parts, parts.is_chat), options)));
+  return asks(parts.s, eval::any_task(eval::ruler(kind, count_of(parts, parts.is_chat), options)));
+}
+
+[[nodiscard]] eval::benchmark_options benchmark_options_of(const settings& s) {
+  eval::benchmark_options options;
+  if (!s.chinese_words.empty()) options.chinese = eval::chinese_words::load(s.chinese_words);
+  return options;
+}
+
+/// A benchmark whose reader takes a file and options.
+template <class Read>
+[[nodiscard]] task_entry benchmark(std::string_view name, std::string_view file, const Read& read) {
+  return {name, file, [read](const task_parts& parts, const std::string& path) {
+            return std::vector{asks(parts.s, eval::any_task(read(path, benchmark_options_of(parts.s))))};
+          }};
+}
+
+/// A benchmark of choices by their probability.
+template <class Read>
+[[nodiscard]] task_entry choices(std::string_view name, std::string_view file, const Read& read) {
+  return {name, file, [name, read](const task_parts& parts, const std::string& path) {
+            eval::choice_task task = read(path);
+            const auto most = static_cast<std::size_t>(parts.s.questions);
+            if (most > 0 && task.questions.size() > most) task.questions.resize(most);
+            eval_work work{.name = std::string(name)};
+            work.scores = [task = std::move(task), &parts = parts](const auto& model, const auto& is_done,
+                                                                   const auto& each) {
+              eval::choice_options options;
+              options.is_done = is_done;
+              eval::multiple_choice(model, parts.words, task, options, each);
+            };
+            return std::vector{std::move(work)};
+          }};
+}
+
+[[nodiscard]] std::vector<eval::text_document> documents_of(const settings& s, const std::string& path) {
+  std::vector<eval::text_document> all = eval::read_documents(path);
+  const auto most = static_cast<std::size_t>(s.questions);
+  if (most > 0 && all.size() > most) all.resize(most);
   return all;
+}
+
+[[nodiscard]] std::vector<eval_work> perplexity_of(const task_parts& parts, const std::string& path) {
+  eval_work work{.name = "perplexity"};
+  work.scores = [texts = documents_of(parts.s, path), &parts](const auto& model, const auto& is_done,
+                                                              const auto& each) {
+    eval::perplexity_options options;
+    options.window = parts.s.sliding_window;
+    options.stride = parts.s.stride;
+    options.max_tokens = parts.s.document_tokens;
+    options.is_done = is_done;
+    for (const eval::text_document& text : texts) {  // one at a time: books are large
+      const std::vector<eval::document> one{eval::tokenise(text, parts.words)};
+      eval::perplexity(model, one, options, each);
+    }
+  };
+  return {std::move(work)};
+}
+
+[[nodiscard]] std::vector<eval_work> long_perplexity_of(const task_parts& parts, const std::string& path) {
+  eval_work work{.name = "long_perplexity"};
+  std::map<std::string, eval::text_ranges> keys;
+  if (!parts.s.key_tokens.empty()) keys = eval::read_keys(parts.s.key_tokens);
+  work.scores = [texts = documents_of(parts.s, path), keys = std::move(keys), &parts](
+                    const auto& model, const auto& is_done, const auto& each) {
+    const eval::key_source source = [&](const eval::text_document& text) {
+      if (parts.s.key_tokens.empty()) return eval::key_ranges(model, parts.words, text.text);
+      const auto found = keys.find(text.id);
+      if (found == keys.end())
+        throw lodestone::data_error("holds no key tokens of the document " + text.id, parts.s.key_tokens,
+                                    "make the file from the same documents");
+      return found->second;
+    };
+    eval::long_perplexity_options options;
+    options.is_done = is_done;
+    eval::long_perplexity(model, parts.words, texts, source, options, each);
+  };
+  return {std::move(work)};
+}
+
+/// A file of a folder, or nothing where it is not there.
+[[nodiscard]] std::filesystem::path optional_file(const std::filesystem::path& file) {
+  return std::filesystem::exists(file) ? file : std::filesystem::path();
+}
+
+[[nodiscard]] std::vector<eval_work> longbench_chat_of(const task_parts& parts, const std::string& folder) {
+  const std::filesystem::path base(folder);
+  const std::filesystem::path shots = optional_file(base / "few_shots.json");
+  eval::longbench_chat_options options;
+  options.runs = static_cast<std::size_t>(parts.s.judge_runs);
+  options.seed = static_cast<std::uint64_t>(parts.s.seed);
+  eval::judge_template prompt(shots.empty() ? eval::longbench_chat_zero_shot_template()
+                                            : eval::longbench_chat_few_shot_template());
+  if (!parts.s.judge_template.empty()) prompt = eval::judge_template::read(parts.s.judge_template);
+  return {rates(eval::any_judged(eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots),
+                                                      std::move(prompt), options)))};
+}
+
+[[nodiscard]] std::vector<eval_work> mt_bench_of(const task_parts&, const std::string& folder) {
+  const std::filesystem::path base(folder);
+  return {rates(eval::any_judged(eval::mt_bench(
+      eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")))))};
+}
+
+[[nodiscard]] std::vector<eval_work> longbench_rated_of(const task_parts& parts, const std::string& file) {
+  return {rates(eval::any_judged(eval::longbench_rated(
+      eval::any_task(eval::longbench(file, benchmark_options_of(parts.s))), eval::read_rated_references(file))))};
+}
+
+[[nodiscard]] std::vector<eval_work> watches(std::string name, eval::needle asked, bool is_chat,
+                                             const task_parts& parts) {
+  eval_work work{.name = std::move(name)};
+  work.measures = [asked = std::move(asked), is_chat, &parts](const auto& is_done, const auto& each) {
+    score_retrieval_heads(parts.s, asked, is_chat, is_done, each);
+  };
+  return {std::move(work)};
+}
+
+[[nodiscard]] std::vector<task_entry> make_entries() {
+  std::vector<task_entry> list;
+  const auto one = [&](std::string_view name, auto make) {
+    list.push_back({name, "", [make](const task_parts& parts, const std::string&) { return make(parts); }});
+  };
+  // Made on the spot.
+  one("needle", [](const task_parts& p) { return std::vector{asks(p.s, eval::any_task(needle_of(p)))}; });
+  one("facts", [](const task_parts& p) { return std::vector{asks(p.s, eval::any_task(facts_of(p)))}; });
+  one("ruler", [](const task_parts& p) {
+    std::vector<eval_work> all;
+    for (const eval::ruler_kind kind : eval::ruler_kinds) all.push_back(ruler_of(p, kind));
+    return all;
+  });
+  for (const eval::ruler_kind kind : eval::ruler_kinds)
+    one(to_string(kind), [kind](const task_parts& p) { return std::vector{ruler_of(p, kind)}; });
+  // Published benchmarks, from their files.
+  list.push_back(benchmark("longbench", "NAME.jsonl", eval::longbench));
+  list.push_back(benchmark("lv_eval", "NAME_16k.jsonl", eval::lv_eval));
+  list.push_back({"infinite_bench", "longbook_qa_eng.jsonl", [](const task_parts& p, const std::string& file) {
+                    const auto form = p.is_chat ? eval::infinite_bench_form::chat : eval::infinite_bench_form::text;
+                    return std::vector{
+                        asks(p.s, eval::any_task(eval::infinite_bench(file, form, benchmark_options_of(p.s))))};
+                  }});
+  list.push_back(benchmark("musique", "musique_ans_v1.0_dev.jsonl", eval::musique));
+  list.push_back(benchmark("two_wiki", "dev.json", eval::two_wiki));
+  list.push_back(benchmark("qmsum", "test.jsonl", eval::qmsum));
+  list.push_back(benchmark("narrativeqa", "FOLDER with qaps.csv and stories", [](const std::string& folder, auto options) {
+    const std::filesystem::path base(folder);
+    return eval::narrativeqa(base / "qaps.csv", base / "stories", "test", options);
+  }));
+  list.push_back(benchmark("key_value_retrieval", "kv-retrieval-N_keys.jsonl", [](const std::string& file, auto options) {
+    return eval::key_value_retrieval(file, std::nullopt, options);
+  }));
+  // Rated by a judge.
+  one("needle_judged",
+      [](const task_parts& p) { return std::vector{rates(eval::any_judged(eval::judged_needle(needle_of(p))))}; });
+  list.push_back({"longbench_chat", "FOLDER with test_cases.json and few_shots.json", longbench_chat_of});
+  list.push_back({"longbench_rated", "NAME.jsonl", longbench_rated_of});
+  list.push_back({"mt_bench", "FOLDER with question.jsonl and reference_answer/gpt-4.jsonl", mt_bench_of});
+  // By what its attention looks at while it answers the questions of needle, and of facts.
+  one("retrieval_heads", [](const task_parts& p) { return watches("retrieval_heads", needle_of(p), p.is_chat, p); });
+  one("retrieval_heads_facts",
+      [](const task_parts& p) { return watches("retrieval_heads_facts", facts_of(p), false, p); });
+  // By the probability of given texts.
+  list.push_back({"perplexity", "a text file, JSONL, or a folder of .txt files", perplexity_of});
+  list.push_back({"long_perplexity", "a text file, JSONL, or a folder of .txt files", long_perplexity_of});
+  list.push_back(choices("mmlu", "FOLDER with test and dev", [](const std::string& folder) {
+    return eval::read_mmlu(std::filesystem::path(folder) / "test", std::filesystem::path(folder) / "dev");
+  }));
+  for (const char* name : {"arc_easy", "arc_challenge"}) list.push_back(choices(name, "test.jsonl", eval::read_arc));
+  list.push_back(choices("hellaswag", "validation.jsonl", eval::read_hellaswag));
+  for (const auto& [name, which] : {std::pair{"truthfulqa_mc1", eval::truthful_choices::mc1},
+                                    std::pair{"truthfulqa_mc2", eval::truthful_choices::mc2}})
+    list.push_back(choices(name, "validation.jsonl",
+                           [which](const std::string& file) { return eval::read_truthfulqa(file, which); }));
+  return list;
 }
 
 }  // namespace
 
 const std::vector<task_entry>& task_entries() {
-  static const std::vector<task_entry> entries = [] {
-    std::vector<task_entry> list{
-        {"needle", "", "facts between the sentences of long text, over depths and lengths", make_needle},
-        {"facts", "", "the same as {name=number}, for models that look things up but read no questions", make_facts},
-        {"ruler", "", "all of the following",
-         [](const task_parts& parts, const std::string&) { return make_ruler(parts); }},
-    };
-    constexpr const char* ruler_texts[] = {"one number between sentences",
-                                           "one number among many",
-                                           "four numbers of one name",
-                                           "the numbers of four names",
-                                           "variables through assignments",
-                                           "words that are repeated in a list",
-                                           "the most frequent words",
-                                           "who has a thing that was passed on"};
-    for (std::size_t k = 0; k < std::size(eval::ruler_kinds); ++k) {
-      const std::string_view name = to_string(eval::ruler_kinds[k]);
-      list.push_back({name, "", ruler_texts[k],
-                      [name](const task_parts& parts, const std::string&) { return make_ruler(parts, name); }});
-    }
-    return list;
-  }();
+  static const std::vector<task_entry> entries = make_entries();
   return entries;
 }
 
-task_choice split_choice(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  if (colon == std::string_view::npos) return {std::string(text), {}};
-  return {std::string(text.substr(0, colon)), std::string(text.substr(colon + 1))};
-}
-
-std::vector<eval::any_task> make_tasks(const std::vector<task_choice>& choices, const task_parts& parts) {
-  std::vector<eval::any_task> all;
+std::vector<eval_work> make_work(const std::vector<std::string>& choices, const task_parts& parts) {
+  std::vector<eval_work> all;
   std::set<std::string> names;
-  for (const task_choice& choice : choices) {
-    const auto& entries = task_entries();
-    const auto entry =
-        std::find_if(entries.begin(), entries.end(), [&](const task_entry& e) { return e.name == choice.name; });
+  const auto& entries = task_entries();
+  for (const std::string& choice : choices) {
+    const std::size_t colon = choice.find(':');
+    const std::string name = choice.substr(0, colon);
+    const std::string file = colon == std::string::npos ? "" : choice.substr(colon + 1);
+    const auto entry = std::find_if(entries.begin(), entries.end(), [&](const task_entry& e) { return e.name == name; });
     if (entry == entries.end()) {
       std::vector<std::string> known;
       std::string list;
       for (const task_entry& e : entries) {
         known.emplace_back(e.name);
-        list += (list.empty() ? "" : ", ") + std::string(e.name) + (e.file.empty() ? "" : ":" + std::string(e.file));
+        list += (list.empty() ? "" : ", ") + std::string(e.name) + (e.file.empty() ? "" : ":FILE");
       }
-      const std::string near = nearest(choice.name, known);
-      throw config_error("unknown task \"" + choice.name + "\"" +
-                             (near.empty() ? "" : ", did you mean \"" + near + "\"?"),
+      const std::string near = nearest(name, known);
+      throw config_error("unknown task \"" + name + "\"" + (near.empty() ? "" : ", did you mean \"" + near + "\"?"),
                          "--tasks", "use some of: " + list);
     }
-    if (entry->file.empty() && !choice.file.empty())
-      throw config_error("takes no file, but " + choice.file + " stands behind its colon", "--tasks " + choice.name,
+    if (entry->file.empty() && !file.empty())
+      throw config_error("takes no file, but " + file + " stands behind its colon", "--tasks " + name,
                          "write the name alone");
-    if (!entry->file.empty() && choice.file.empty())
-      throw config_error("names no file", "--tasks " + choice.name,
-                         "write " + choice.name + ":" + std::string(entry->file));
-    for (eval::any_task& one : entry->make(parts, choice.file)) {
-      if (!names.insert(one.name()).second)
-        throw config_error("is asked for twice", "--tasks " + one.name(), "name each task once");
-      all.push_back(parts.s.questions == 0
-                        ? std::move(one)
-                        : eval::any_task(first_questions{std::move(one), static_cast<std::size_t>(parts.s.questions)}));
+    if (!entry->file.empty() && file.empty())
+      throw config_error("names no file", "--tasks " + name, "write " + name + ":FILE, " + std::string(entry->file));
+    for (eval_work& one : entry->make(parts, file)) {
+      if (!names.insert(one.name).second)
+        throw config_error("is asked for twice", "--tasks " + one.name, "name each task once");
+      one.entry = name;
+      all.push_back(std::move(one));
     }
   }
   return all;

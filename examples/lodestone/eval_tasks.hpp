@@ -1,4 +1,4 @@
-// The tasks that `lodestone eval` knows: a new one is one entry of the list in eval_tasks.cpp.
+// What `lodestone eval` knows to measure: a new task is one entry of the list in eval_tasks.cpp.
 #pragma once
 
 #include <functional>
@@ -7,6 +7,9 @@
 #include <vector>
 
 #include <lodestone/eval/any_task.hpp>
+#include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/perplexity.hpp>
 #include <lodestone/eval/runner.hpp>
 #include <lodestone/text/tokenizer.hpp>
 
@@ -22,29 +25,45 @@ struct task_parts {
   bool is_chat;  ///< whether chat questions are asked as a user's turn
 };
 
+/// Scores given texts with a local model: leaves out what is done, and tells each record as it comes.
+using text_scorer = std::function<void(const lodestone::eval::any_scoring_model&,
+                                       const lodestone::eval::record_filter& is_done,
+                                       const lodestone::eval::record_listener& each)>;
+
+/// Measures the local model in a way of its own; otherwise as text_scorer.
+using model_scorer =
+    std::function<void(const lodestone::eval::record_filter& is_done, const lodestone::eval::record_listener& each)>;
+
+/// One thing to do: questions that a function marks, dialogues that a judge rates, or texts whose probability counts.
+struct eval_work {
+  std::string entry{};  ///< the name in --tasks
+  std::string name{};   ///< of the task, which begins its ids
+  std::vector<lodestone::eval::any_task> asked{};     ///< one, or none
+  std::vector<lodestone::eval::any_judged> judged{};  ///< one, or none
+  text_scorer scores{};                               ///< or this
+  model_scorer measures{};                            ///< or this, which loads the model itself
+};
+
 /// A name that --tasks takes.
 struct task_entry {
   std::string_view name;
-  std::string_view file;  ///< what stands behind the colon, for --help and errors; empty: nothing does
-  std::string_view what;  ///< for --help
-  std::function<std::vector<lodestone::eval::any_task>(const task_parts& parts, const std::string& file)> make;
+  std::string_view file;  ///< what stands behind the colon, for messages; empty: nothing does
+  std::function<std::vector<eval_work>(const task_parts& parts, const std::string& file)> make;
 };
 
 /// All of them.
 [[nodiscard]] const std::vector<task_entry>& task_entries();
 
-/// NAME or NAME:FILE of --tasks.
-struct task_choice {
-  std::string name;
-  std::string file;
-};
+/// The work of NAME and NAME:FILE in --tasks, in order. Throws config_error for an unknown name (with the nearest one),
+/// a file that is missing or has no place, and two tasks of one name.
+[[nodiscard]] std::vector<eval_work> make_work(const std::vector<std::string>& choices, const task_parts& parts);
 
-/// Splits it at its first colon.
-[[nodiscard]] task_choice split_choice(std::string_view text);
+/// A record of retrieval heads for each question of a needle test, which the settings' model answers greedily.
+void score_retrieval_heads(const settings& s, const lodestone::eval::needle& asked, bool is_chat,
+                           const lodestone::eval::record_filter& is_done,
+                           const lodestone::eval::record_listener& each);
 
-/// The tasks of these choices, in order. Throws config_error for an unknown name (with the nearest one), a file that
-/// is missing or has no place, and two tasks of one name.
-[[nodiscard]] std::vector<lodestone::eval::any_task> make_tasks(const std::vector<task_choice>& choices,
-                                                                const task_parts& parts);
+/// Loads the settings' model to score texts and calls `use` with it, once.
+void with_scoring_model(const settings& s, const std::function<void(const lodestone::eval::any_scoring_model&)>& use);
 
 }  // namespace lodestone_cli

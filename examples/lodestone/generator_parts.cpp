@@ -57,7 +57,8 @@ void with_endpoint(const settings& s, const std::function<void(lodestone::genera
   use(any);
   const generate::endpoint_usage usage = model.usage();
   const auto count = [](std::int64_t value) { return lodestone::format_count(value); };
-  note(s.endpoint_model + ": " + count(usage.attempts) + " requests, " + count(usage.retries) + " of them retries; " +
+  note(s.endpoint_model + ": " + count(usage.attempts) + (usage.attempts == 1 ? " request, " : " requests, ") +
+       count(usage.retries) + " of them retries; " +
        count(usage.prompt_tokens) + " tokens of prompts, " + count(usage.answer_tokens) + " of answers");
 }
 
@@ -70,6 +71,8 @@ void with_generator(const settings& s, const std::function<void(lodestone::gener
 
 settings judge_settings(const settings& s) {
   settings judge = s;
+  judge.model = s.judge_endpoint.empty() ? s.judge_model : "";
+  judge.adapter.clear();
   judge.endpoint = s.judge_endpoint;
   judge.endpoint_model = s.judge_endpoint_model;
   judge.endpoint_key_variable = s.judge_endpoint_key_variable;

@@ -12,8 +12,8 @@ namespace lodestone_cli {
 /// Loads what the settings name and calls `use` with it, once. Warnings go to standard error.
 void with_generator(const settings& s, const std::function<void(lodestone::generate::any_generator&)>& use);
 
-/// The same settings with the judge in the model's place: the one behind judge_endpoint. Its `endpoint` is empty where
-/// there is none.
+/// The same settings with the judge in the model's place: the one behind judge_endpoint, or of the folder judge_model.
+/// Both `endpoint` and `model` are empty where there is none.
 [[nodiscard]] settings judge_settings(const settings& s);
 
 /// How the settings draw tokens, and how long answers get; without a prompt.

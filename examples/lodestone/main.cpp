@@ -50,6 +50,7 @@ int run(int argc, char** argv) {
     case command::score: return run_score(s);
     case command::generate: return run_generate(s);
     case command::chat: return run_chat(s);
+    case command::eval: return run_eval(s);
     case command::synthesise: return run_synthesise(s);
     case command::inspect: return run_inspect(s);
     case command::doctor: return run_doctor(s);

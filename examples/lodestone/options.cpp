@@ -27,12 +27,12 @@ constexpr unsigned bit(command c) { return 1U << static_cast<unsigned>(c); }
 constexpr unsigned tokenize = bit(command::tokenize), prepare = bit(command::prepare), plan = bit(command::plan),
                    sft = bit(command::sft), prefer = bit(command::prefer) | bit(command::ablate),
                    merge = bit(command::merge), score = bit(command::score), generate = bit(command::generate),
-                   chat = bit(command::chat), synthesise = bit(command::synthesise),
+                   chat = bit(command::chat), eval = bit(command::eval), synthesise = bit(command::synthesise),
                    inspect = bit(command::inspect), doctor = bit(command::doctor), demo = bit(command::demo);
 constexpr unsigned runs = sft | prefer;  // what trains
 constexpr unsigned data_makers = prepare | plan | runs;
 constexpr unsigned trainers = plan | runs;
-constexpr unsigned generators = generate | chat | synthesise;  // what answers prompts
+constexpr unsigned generators = generate | chat | eval | synthesise;  // what answers prompts
 constexpr unsigned judged = generators & ~(generate | chat);   // what may have a judge
 constexpr unsigned model_runners = runs | score | generators;
 
@@ -53,6 +53,7 @@ constexpr command_text commands[] = {
     {command::score, "score", "Negative log-likelihood of each example, or reward of each answer, one JSON line each"},
     {command::generate, "generate", "Continue a prompt, or answer every line of a file"},
     {command::chat, "chat", "A conversation on standard input, one message a line"},
+    {command::eval, "eval", "Ask the model the questions of tests and benchmarks: records, tables, a report"},
     {command::synthesise, "synthesise", "Documents to training data: LOGO's preference pairs, LongAlign's instructions"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
@@ -300,6 +301,29 @@ class table {
     };
   }
 
+  void number_list(std::string key, unsigned users, std::vector<double>& target, std::string help) {
+    option& o = add(std::move(key), users, "X,X,...", std::move(help));
+    o.is_list = true;
+    o.from_text = [&target, key = o.key](const std::vector<std::string>& v) {
+      target.clear();
+      for (const std::string& one : split(v)) target.push_back(real_from_text(one, flag(key)));
+    };
+    o.from_node = [&target](const toml::node& n, const std::string& where) {
+      if (!n.is_array()) wrong_type(n, where, "a list of numbers");
+      target.clear();
+      for (const toml::node& one : *n.as_array()) {
+        if (!one.is_number()) wrong_type(one, where, "a list of numbers");
+        target.push_back(one.is_integer() ? static_cast<double>(one.as_integer()->get())
+                                          : one.as_floating_point()->get());
+      }
+    };
+    o.to_text = [&target] {
+      std::string out = "[";
+      for (const double value : target) out += (out.size() > 1 ? ", " : "") + real(value);
+      return out + "]";
+    };
+  }
+
   /// `names` are the values that there are; any text if empty.
   void text_list(std::string key, unsigned users, std::vector<std::string>& target,
                  const std::vector<std::string>& names, std::string help) {
@@ -451,9 +475,9 @@ void table::fill() {
   sources("data", data_makers | score | generate, s_.data,
           "JSONL, a JSON array, or a store of `prepare`; may be repeated (generate: JSONL with prompt, messages or tokens)");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
-  text("output", prepare | runs | merge, s_.output,
+  text("output", prepare | runs | merge | eval, s_.output,
        "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the "
-       "store; merge: the new model folder");
+       "store; merge: the new model folder; eval: folder of records and tables");
   text("resume", runs, s_.resume,
        "auto (continue the run in the output folder if there is one), never, or the path of a "
        "checkpoint");
@@ -612,10 +636,10 @@ void table::fill() {
   whole("threads", tokenize | data_makers | model_runners | merge | demo, s_.threads, 0,
         "0: as many as the machine has");
   whole("ranks", runs, s_.ranks, 1, "ranks of this process, which share the threads");
-  truth("progress", runs, s_.progress, "progress on standard error");
+  truth("progress", runs | eval, s_.progress, "progress on standard error");
   truth("metrics", runs, s_.metrics, "metrics.jsonl");
   truth("tensorboard", runs, s_.tensorboard, "TensorBoard event files");
-  truth("report", runs, s_.report, "report.html");
+  truth("report", runs | eval, s_.report, "report.html");
 
   truth("overwrite", prepare | merge, s_.overwrite, "replace an output that exists");
   whole_list("plan_ranks", plan, s_.plan_ranks, "numbers of ranks to predict step times for");
@@ -628,17 +652,45 @@ void table::fill() {
   text("prompt_file", generate, s_.prompt_file, "a file that holds it; - is standard input");
   truth("chat", generate, s_.chat, "the prompt is a question: write it in the chat format");
   text("system", generators, s_.system, "the system message in front of a conversation");
-  whole("max_new_tokens", generators, s_.max_new_tokens, 1, "tokens of an answer at most");
-  whole("min_new_tokens", generators, s_.min_new_tokens, 0, "tokens before an answer may end");
+  whole("max_new_tokens", generators & ~eval, s_.max_new_tokens, 1, "tokens of an answer at most");
+  whole("min_new_tokens", generators & ~eval, s_.min_new_tokens, 0, "tokens before an answer may end");
   number("repetition_penalty", generators, s_.repetition_penalty, "makes tokens that were there less likely; 1: off");
   number("temperature", generators, s_.temperature, "0: the most likely token; 1: the model's own distribution");
   whole("top_k", generators, s_.top_k, 0, "draw among the k most likely tokens; 0: all");
   number("top_p", generators, s_.top_p, "draw among the fewest tokens that reach this probability together; 1: all");
   number("min_p", generators, s_.min_p, "draw among tokens at least this share as likely as the most likely; 0: all");
-  texts("stop", generators, s_.stop, "an answer ends before this text; may be repeated");
+  texts("stop", generators & ~eval, s_.stop, "an answer ends before this text; may be repeated");
   whole("at_once", generators, s_.at_once, 1, "answers that are made at once");
   whole("cache_tokens", generators, s_.cache_tokens, 0,
         "tokens of all answers at once that keys and values are kept of; 0: as many as memory holds");
+  text_list("tasks", eval, s_.tasks, {}, "what is asked: NAME or NAME:FILE; an unknown name lists all");
+  whole_list("lengths", eval, s_.lengths, "tokens of whole prompts, of tests that are made on the spot");
+  number_list("depths", eval, s_.depths, "needle: percent of the text in front of it");
+  whole("repeats", eval, s_.repeats, 1, "tests that are made on the spot: questions of each length (and depth)");
+  whole("questions", eval, s_.questions, 0, "only the first questions of each task; 0: all");
+  whole("window", eval, s_.window, 0,
+        "tokens of prompt and answer: longer prompts are cut in their middle; 0: what the model's config.json says");
+  choice("prompts", eval, s_.prompts, {"auto", "chat", "plain"},
+         "questions in the chat format or as plain text; auto: as the model's folder has a format");
+  text("haystack", eval, s_.haystack, "needle: a text file, or a folder of .txt files (default: speeches)");
+  text("needle_fact", eval, s_.needle_fact, "needle: the sentence that is hidden, with {key} and {value}");
+  text("needle_question", eval, s_.needle_question, "needle: what is asked, with {key}");
+  text("needle_answer", eval, s_.needle_answer, "needle: what the answer must hold");
+  text("needle_prompt", eval, s_.needle_prompt, "needle: the prompt, with {context} and {question}");
+  whole("needle_values", eval, s_.needle_values, 1, "needle: facts about the key, all of which are asked for");
+  whole("sliding_window", eval, s_.sliding_window, 0,
+        "perplexity: tokens that a prediction sees at most; 0: all before it");
+  whole("stride", eval, s_.stride, 0, "perplexity: predictions of a window that count; 0: a quarter of it");
+  whole("document_tokens", eval, s_.document_tokens, 0, "perplexity: only the first of a document; 0: all");
+  text("key_tokens", eval, s_.key_tokens,
+       "long_perplexity: JSONL of key tokens that another model found (default: the model itself finds them)");
+  text("chinese_words", eval, s_.chinese_words,
+       "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
+  text("judge_template", eval, s_.judge_template, "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
+  whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
+  text("human_scores", eval, s_.human_scores,
+       "JSONL with id (TASK/ID) and score: rank correlations with them are computed");
+  whole("needle_others", eval, s_.needle_others, 0, "needle and facts: facts about other keys");
 
   choice("method", synthesise, s_.method, {"logo", "longalign"},
          "logo: preference pairs from important and other chunks; longalign: questions about documents with answers");
@@ -646,13 +698,15 @@ void table::fill() {
   text("output", synthesise, s_.output, "NAME.jsonl; the stages stand beside it as NAME.STAGE.jsonl");
   text("questions_file", synthesise, s_.questions_file,
        "logo: JSONL with document, question and perhaps answer (default: the model writes them)");
-  text("tokenizer", synthesise, s_.tokenizer,
-       "folder with the tokenizer of the model that is trained (default: that of --model)");
-  text("judge_model", synthesise, s_.judge_model, "logo: model folder of a judge that rates answers (default: none)");
+  text("tokenizer", eval | synthesise, s_.tokenizer,
+       "folder with the tokenizer of the model that is measured or trained (default: that of --model; longalign counts "
+       "characters without one)");
+  text("judge_model", eval | synthesise, s_.judge_model,
+       "model folder of a judge that rates answers, in place of judge_endpoint (default: none)");
   text("scores", synthesise, s_.scores, "logo: JSONL with id and scores of each question, made elsewhere");
   truth("scores_only", synthesise, s_.scores_only, "logo: stop when chunks, questions and scores are written");
-  truth("accept_failures", synthesise, s_.accept_failures,
-        "write the output without what could not be answered (else the same command asks again)");
+  truth("accept_failures", eval | synthesise, s_.accept_failures,
+        "end without what could not be answered (else the same command asks again)");
   whole("chunk_tokens", synthesise, s_.chunk_tokens, 8, "logo: tokens of a chunk at most");
   choice("chunk_end", synthesise, s_.chunk_end, {"word", "token"}, "logo: where chunks end");
   choice("selection", synthesise, s_.selection, {"rank", "threshold", "original"},
@@ -919,7 +973,7 @@ void check(command what, const settings& s) {
   if (what == command::tokenize) need(!s.model.empty(), "model", "name the model folder or its tokenizer.json");
   if (what == command::prepare || trains || what == command::score || what == command::merge)
     need(!s.model.empty(), "model", "name the model folder");
-  if (what == command::generate || what == command::chat || what == command::synthesise) {
+  if (what == command::generate || what == command::chat || what == command::eval || what == command::synthesise) {
     need(!s.model.empty() || !s.endpoint.empty(), "model", "name the model folder, or an endpoint");
     if (!s.model.empty() && !s.endpoint.empty())
       throw config_error("a local model is named too", "endpoint", "give either --model or --endpoint");
@@ -947,6 +1001,12 @@ void check(command what, const settings& s) {
   if (what == command::generate)
     need(!s.prompt.empty() + !s.prompt_file.empty() + !s.data.empty() == 1, "prompt",
          "give one of --prompt, --prompt-file and --data");
+  if (what == command::eval) {
+    need(s.endpoint.empty() || !s.tokenizer.empty(), "tokenizer",
+         "name a folder with the tokenizer of the model behind the endpoint: prompts are measured with it");
+    need(!s.tasks.empty(), "tasks", "name some, such as needle,ruler");
+    need(!s.output.empty(), "output", "name a folder for records and tables");
+  }
   if (what == command::inspect) need(!s.path.empty(), "path", "name a folder or file: lodestone inspect PATH");
   if (trains) {
     const int contents = (s.packs_per_step > 0) + (s.sequences_per_step > 0) + (s.tokens_per_step > 0) +
@@ -999,12 +1059,13 @@ void check(command what, const settings& s) {
                          "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
+  if (what == command::generate || what == command::chat || what == command::eval)
   if (what == command::synthesise) {
     need(!s.method.empty(), "method", "give logo or longalign");
     need(!s.documents.empty(), "documents", "name a file, or a folder of .txt, .md and .jsonl files");
     need(!s.output.empty(), "output", "name the file of the training data, NAME.jsonl");
   }
-  if (what == command::generate || what == command::chat || what == command::synthesise)
+  if (what == command::generate || what == command::chat || what == command::eval || what == command::synthesise)
     lodestone::generate::check(
         lodestone::generate::sampling{s.repetition_penalty, s.temperature, s.top_k, s.top_p, s.min_p});
 }
@@ -1015,7 +1076,7 @@ namespace {
 /// since a run goes on from its file.
 unsigned of_command(const settings& values) {
   for (const command_text& c : commands)
-    if (values.command == c.name && (bit(c.what) & runs) != 0) return bit(c.what);
+    if (values.command == c.name && (bit(c.what) & (runs | eval)) != 0) return bit(c.what);
   return data_makers & ~prefer;
 }
 

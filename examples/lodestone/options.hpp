@@ -215,6 +215,30 @@ struct settings {
   std::int64_t question_tokens = 512;
   std::int64_t attempts = 3;
 
+  // eval
+  std::vector<std::string> tasks;
+  std::vector<std::int64_t> lengths{1024, 2048, 4096};
+  std::vector<double> depths{0, 25, 50, 75, 100};
+  std::int64_t repeats = 4;
+  std::int64_t questions = 0;
+  std::int64_t window = 0;
+  std::string prompts = "auto";
+  std::string haystack;
+  std::string needle_fact;
+  std::string needle_question;
+  std::string needle_answer;
+  std::string needle_prompt;
+  std::int64_t needle_values = 1;
+  std::int64_t needle_others = 0;
+  std::int64_t sliding_window = 0;
+  std::int64_t stride = 0;
+  std::int64_t document_tokens = 0;
+  std::string key_tokens;
+  std::string chinese_words;
+  std::string judge_template;
+  std::int64_t judge_runs = 1;
+  std::string human_scores;
+
   // inspect
   std::string path;
 
@@ -224,7 +248,7 @@ struct settings {
 
 /// The subcommands.
 enum class command : unsigned {
-  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, synthesise, inspect, doctor, demo
+  tokenize, prepare, plan, sft, prefer, ablate, merge, score, generate, chat, eval, synthesise, inspect, doctor, demo
 };
 
 /// What the command line asks for.

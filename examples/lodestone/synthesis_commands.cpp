@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -110,7 +111,7 @@ std::pair<std::string, std::int64_t> parse_quota(const std::string& text) {
   return {text.substr(0, equals), count};
 }
 
-synthesis::longalign_options make_longalign(const settings& s, const lodestone::tokenizer& words) {
+synthesis::longalign_options make_longalign(const settings& s, const std::optional<lodestone::tokenizer>& words) {
   synthesis::longalign_options options;
   options.sample = {.count = s.document_count,
                     .length_power = s.length_power,
@@ -119,9 +120,10 @@ synthesis::longalign_options make_longalign(const settings& s, const lodestone::
   for (const std::string& text : s.quotas) options.sample.quotas.insert(parse_quota(text));
   options.questions = make_questions(s);
   options.ask = make_asking(s);
-  options.length = [&words](std::string_view text) {
-    return static_cast<std::int64_t>(words.encode(text, false, false).size());
-  };
+  if (words)
+    options.length = [&words](std::string_view text) {
+      return static_cast<std::int64_t>(words->encode(text, false, false).size());
+    };
   options.accept_failures = s.accept_failures;
   return options;
 }
@@ -145,8 +147,9 @@ int tell(const settings& s, bool is_complete, bool is_meant_to_stop, const std::
   }
   print(summary + "\n");
   if (is_meant_to_stop) return success;
-  note("NAME.failed.jsonl lists what failed; the same command asks for it again, and with --accept-failures the output "
-       "is written without it");
+  note(
+      "NAME.failed.jsonl lists what failed; the same command asks for it again, and with --accept-failures the output "
+      "is written without it");
   return failure;
 }
 
@@ -167,12 +170,10 @@ int make_pairs(const settings& s, const generate::any_generator& model, const lo
   const auto run = [&] {
     summary = synthesis::make_preferences(model, words, cutter, documents, questions, options, s.output);
   };
-  if (s.judge_model.empty()) {
+  const settings judge = judge_settings(s);
+  if (judge.model.empty() && judge.endpoint.empty()) {
     run();
   } else {
-    settings judge = s;
-    judge.model = s.judge_model;
-    judge.adapter.clear();
     with_generator(judge, [&](generate::any_generator& rater) {
       options.judge = &rater;
       run();
@@ -189,11 +190,18 @@ int make_pairs(const settings& s, const generate::any_generator& model, const lo
 
 int run_synthesise(const settings& s) {
   const std::vector<synthesis::document> documents = synthesis::read_documents(s.documents);
-  const lodestone::tokenizer words = lodestone::tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
+  std::optional<lodestone::tokenizer> words;  // a model behind an endpoint has none here
+  if (const std::string folder = s.tokenizer.empty() ? s.model : s.tokenizer; !folder.empty())
+    words = lodestone::tokenizer::load(folder);
+  if (s.method == "logo" && !words)
+    throw config_error("is not given; chunks are tokens of the model that is trained", "--tokenizer",
+                       "name its folder");
+  if (!s.judge_model.empty() && !s.judge_endpoint.empty())
+    throw config_error("a judge of this machine is named too", "--judge-endpoint", "give one of the two");
   int status = success;
   with_generator(s, [&](generate::any_generator& model) {
     if (s.method == "logo") {
-      status = make_pairs(s, model, words, documents);
+      status = make_pairs(s, model, *words, documents);
       return;
     }
     const synthesis::longalign_summary summary =

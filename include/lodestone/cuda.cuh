@@ -5,6 +5,7 @@
 #include <lodestone/cuda/attention_reference.cuh>
 #include <lodestone/cuda/elementwise.cuh>
 #include <lodestone/cuda/embedding.cuh>
+#include <lodestone/cuda/few_rows.cuh>
 #include <lodestone/cuda/flash_mma.cuh>
 #include <lodestone/cuda/head.cuh>
 #include <lodestone/cuda/normalise.cuh>

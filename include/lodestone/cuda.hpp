@@ -5,6 +5,7 @@
 #include <lodestone/cuda/attention_reference.hpp>
 #include <lodestone/cuda/backend.hpp>
 #include <lodestone/cuda/device.hpp>
+#include <lodestone/cuda/flash_decode.hpp>
 #include <lodestone/cuda/flash_mma.hpp>
 #include <lodestone/cuda/flash_policy.hpp>
 #include <lodestone/cuda/matmul.hpp>

@@ -167,10 +167,40 @@ BOOST_AUTO_TEST_SUITE(attention_blocked)
 
 BOOST_AUTO_TEST_CASE(equals_the_reference_for_random_lists_of_slices) {
   random_stream random(2024, random_purpose::user);
+  int few = 0;
   for (int round = 0; round < 45; ++round) {
     const problem p = random_problem(random);
+    few += on_host::attention::are_few_rows(p.slices, p.keys) ? 1 : 0;
     check_against_reference<double>(p, 1e-12);
     if (round % 3 == 0) check_against_reference<float>(p, 2e-5);
+  }
+  BOOST_TEST(few > 8);  // rows that read keys where they lie
+  BOOST_TEST(few < 37);
+}
+
+// One new row a sequence: the keys are read in place, one by one for head dimensions that no vector divides.
+BOOST_AUTO_TEST_CASE(new_rows_of_several_sequences_see_their_own_keys_at_any_number_of_threads) {
+  for (const std::int64_t size : {1, 3, 8, 20, 64, 128}) {
+    problem p{.shape = {6, 2, size, 1 / std::sqrt(static_cast<double>(size))}, .slices = {}, .queries = 0, .keys = 40};
+    for (const std::int64_t cached : {1, 17, 64, 300}) {
+      p.slices.push_back({p.queries, p.queries + 1, p.keys, p.keys + cached, slice_kind::causal, cached == 64 ? 20 : 0});
+      ++p.queries;
+      p.keys += cached + 5;
+    }
+    ++p.queries;  // a row that sees nothing
+    BOOST_TEST(on_host::attention::are_few_rows(p.slices, p.keys));
+    check_against_reference<double>(p, 1e-12);
+    check_against_reference<float>(p, 2e-5);
+    const inputs<float> in(p);
+    std::vector<double> one;
+    for (const int threads : {1, 2, 3}) {
+      host<float> backend(threads);
+      const framed<float> o(p.queries, in.q.view.size(1), 5);
+      tensor<float, 1> lse(extents<1>{{p.queries * p.shape.heads}});
+      blocked_attention{}.forward(backend, p.shape, p.slices, in.q, in.k, in.v, o, lse);
+      if (threads == 1) one = elements(o.view);
+      BOOST_TEST(elements(o.view) == one);
+    }
   }
 }
 

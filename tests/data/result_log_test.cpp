@@ -54,6 +54,10 @@ BOOST_AUTO_TEST_CASE(a_job_in_two_parts_writes_the_file_of_a_whole_one) {
   BOOST_TEST(log.contains("0"));
   BOOST_TEST(!log.contains("2"));
   log.append("2", line_of(2));
+  log.append("10", line_of(10));
+  BOOST_TEST(log.ids() == (std::vector<std::string>{"0", "1", "2", "10"}), boost::test_tools::per_element());
+  BOOST_TEST(log.ids("1") == (std::vector<std::string>{"1", "10"}), boost::test_tools::per_element());
+  BOOST_TEST(log.ids("3").empty());
   log.commit(order);
   BOOST_TEST(lodestone::read_text(folder / "out.jsonl") == line_of(2) + "\n" + line_of(0) + "\n" + line_of(1) + "\n");
   BOOST_TEST(!std::filesystem::exists(folder / "out.jsonl.partial"));

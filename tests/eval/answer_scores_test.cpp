@@ -102,3 +102,79 @@ BOOST_AUTO_TEST_CASE(chinese_words_and_scores_over_them_equal_the_published_scor
   agrees(
       "rouge_zh", [&](auto answer, auto reference) { return chinese_rouge_l(answer, reference, words); }, 500);
 }
+
+BOOST_AUTO_TEST_CASE(articles_punctuation_and_scripts_are_treated_as_the_scorers_do) {
+  BOOST_TEST(normalise_answer("The  Eiffel\tTower, a-n answer!") ==
+             "eiffel tower answer");  // "an" of "a-n" is an article
+  BOOST_TEST(normalise_answer("theatre an_ a") == "theatre");
+  BOOST_TEST(normalise_answer("\xEF\xBC\xB4he \xE2\x80\x9Cthe\xE2\x80\x9D cat\xE3\x80\x80sat") ==
+             "\xEF\xBD\x94he \xE2\x80\x9C \xE2\x80\x9D cat sat");  // a full-width T is another letter
+  BOOST_TEST(normalise_answer("a\xCC\x81 b") == "\xCC\x81 b");     // a mark ends the word before it
+  BOOST_TEST(normalise_chinese_answer("答案：《红楼梦》 ( A b )。") == "答案《红楼梦ab");
+  BOOST_TEST(is_exact_match("The answer.", "answer"));
+  BOOST_TEST(!is_exact_match("caf\xC3\xA9", "cafe"));
+  BOOST_TEST(is_exact_match("", "the"));
+  BOOST_TEST(is_substring_match("It is the Eiffel Tower, I think.", "Eiffel tower"));
+  BOOST_TEST(!is_substring_match("", "x"));
+  BOOST_TEST(is_chinese_substring_match("答案是“红楼梦”。", "红楼梦。"));
+  BOOST_TEST(answer_f1("the the cat", "a cat sat") == 2 * 1.0 * 0.5 / 1.5);
+  BOOST_TEST(answer_f1("", "") == 0.0);
+  BOOST_TEST(answer_f1("cat cat", "cat") == 2 * 0.5 * 1.0 / 1.5);
+  BOOST_TEST(lower_case("\xCE\xA3\xCE\x91\xCE\xA3") == "\xCF\x83\xCE\xB1\xCF\x82");
+  BOOST_TEST(utf8_of(code_points("a\xFFz")) == "a\xEF\xBF\xBDz");
+}
+
+BOOST_AUTO_TEST_CASE(very_long_answers_are_marked) {
+  std::string answer;
+  for (int i = 0; i < 40'000; ++i) answer += "word" + std::to_string(i % 977) + (i % 50 == 49 ? ". " : " ");
+  const std::string reference = answer.substr(0, 60'000);
+  BOOST_TEST(answer_f1(answer, reference) > 0.2);
+  BOOST_TEST(rouge_l_of_sets(answer, reference) > 0.998);  // one word is cut
+  BOOST_TEST(indel_ratio(answer, reference) == 2.0 * 60'000 / (60'000 + static_cast<double>(answer.size())),
+             boost::test_tools::tolerance(1e-12));
+  BOOST_TEST(chinese_words::load(lodestone_test::data("eval/jieba"))(std::string(30'000, 'a')).size() > 0U);
+}
+
+BOOST_AUTO_TEST_CASE(damaged_dictionaries_are_named_with_their_line) {
+  const lodestone_test::temporary_folder folder;
+  const auto copy = [&](const std::string& name, const std::string& change, const std::string& by) {
+    std::string text = lodestone_test::read_file(lodestone_test::data("eval/jieba/" + name));
+    if (!change.empty()) text.replace(text.find(change), change.size(), by);
+    lodestone_test::write_file(folder / name, text);
+  };
+  const auto message = [&] {
+    try {
+      (void)chinese_words::load(folder.path());
+    } catch (const error& failure) {
+      return std::string(failure.what()).substr(folder.path().string().size() + 1);
+    }
+    return std::string();
+  };
+  const auto all = [&] {
+    for (const char* name : {"dict.txt", "finalseg/prob_start.py", "finalseg/prob_trans.py", "finalseg/prob_emit.py"})
+      copy(name, "", "");
+  };
+  std::filesystem::create_directory(folder / "finalseg");
+  BOOST_TEST(message().starts_with("dict.txt: cannot be read; name the folder of the package jieba"));
+  all();
+  BOOST_TEST(message().empty());
+  lodestone_test::write_file(folder / "dict.txt", "\xE4\xB8\x80 3 m\n\xE4\xBA\x8C x\n");
+  BOOST_TEST(message().starts_with("dict.txt:2: this line is not a word and its frequency"));
+  lodestone_test::write_file(folder / "dict.txt", "");
+  BOOST_TEST(message().starts_with("dict.txt: there are no words"));
+  all();
+  copy("finalseg/prob_trans.py", "'E': {", "'E' {");
+  BOOST_TEST(message().starts_with("finalseg/prob_trans.py:2: ':' is missing"));
+  all();
+  copy("finalseg/prob_start.py", "'M'", "'X'");
+  BOOST_TEST(message().starts_with("finalseg/prob_start.py:3: a state is not one of B, E, M and S"));
+  all();
+  copy("finalseg/prob_emit.py", "P={", "Q={");
+  BOOST_TEST(message().starts_with("finalseg/prob_emit.py:1: there is no \"P={\""));
+}
+
+BOOST_AUTO_TEST_CASE(copies_of_a_dictionary_share_it) {
+  const chinese_words words = chinese_words::load(lodestone_test::data("eval/jieba"));
+  const std::vector<chinese_words> copies(100'000, words);  // as marks of questions hold them
+  BOOST_TEST(copies.back()("北京大学") == words("北京大学"), boost::test_tools::per_element());
+}

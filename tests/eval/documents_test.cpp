@@ -59,7 +59,8 @@ BOOST_AUTO_TEST_CASE(wrong_files_are_errors_with_their_line) {
   refuse("a.jsonl", "{\"text\": \"x\"}\n[1]\n", "a.jsonl:2");
   refuse("a.jsonl", "{\"text\": \"x\"}\n{\"text\": \"x\"\n", "a.jsonl:2");
   refuse("a.jsonl", "{\"text\": \"\"}\n", "a.jsonl:1: \"text\" is empty");
-  refuse("a.jsonl", "{\"text\": \"x\", \"id\": 1}\n{\"text\": \"y\", \"id\": \"1\"}\n", "a.jsonl:2: the id '1' repeats");
+  refuse("a.jsonl", "{\"text\": \"x\", \"id\": 1}\n{\"text\": \"y\", \"id\": \"1\"}\n",
+         "a.jsonl:2: the id '1' repeats");
   refuse("a.txt", "one\ntwo\xFF\n", "a.txt:2");
   refuse("b.txt", "", "is empty");
   const lodestone_test::temporary_folder empty;

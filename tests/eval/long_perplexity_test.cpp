@@ -46,8 +46,8 @@ BOOST_AUTO_TEST_SUITE(eval_long_perplexity)
 BOOST_AUTO_TEST_CASE(key_tokens_and_longppl_equal_the_published_code) {
   std::map<std::string, std::unique_ptr<pretrained>> models;
   models["stories260k"] = std::make_unique<pretrained>(lodestone_test::data("models/stories260k"));
-  models["tinystories-656k"] = std::make_unique<pretrained>(lodestone_test::source_dir() /
-                                                            "examples/data/models/tinystories-656k");
+  models["tinystories-656k"] =
+      std::make_unique<pretrained>(lodestone_test::source_dir() / "examples/data/models/tinystories-656k");
   const std::vector<eval::text_document> documents = eval::read_documents(lodestone_test::data("eval/document.txt"));
   const auto oracle = nlohmann::json::parse(lodestone_test::read_file(lodestone_test::data("eval/longppl.json")));
   for (const auto& own : oracle.at("cases")) {
@@ -62,9 +62,9 @@ BOOST_AUTO_TEST_CASE(key_tokens_and_longppl_equal_the_published_code) {
     const auto keys = eval::key_ranges(evaluator.model, evaluator.words, documents[0].text, options);
     BOOST_TEST((keys == ranges_of(own.at("keys"))));
     std::vector<eval::record> records;
-    eval::long_perplexity(measured.model, measured.words, documents,
-                          [&](const eval::text_document&) { return keys; }, {.edges = eval::token_edges::whole},
-                          [&](eval::record&& result) { records.push_back(std::move(result)); });
+    eval::long_perplexity(
+        measured.model, measured.words, documents, [&](const eval::text_document&) { return keys; },
+        {.edges = eval::token_edges::whole}, [&](eval::record&& result) { records.push_back(std::move(result)); });
     BOOST_REQUIRE_EQUAL(records.size(), 1U);
     const eval::score& all = records[0].scores.at(0);
     BOOST_TEST((all.metric == "nll" && all.weight == own.at("tokens").get<double>() - 1.0));
@@ -141,10 +141,9 @@ BOOST_AUTO_TEST_CASE(what_is_there_is_not_computed_again_and_faults_name_the_doc
                         [&](eval::record&& result) { ids.push_back(result.id); });
   BOOST_TEST(ids == std::vector<std::string>{"b"}, boost::test_tools::per_element());
   const auto wrong = [](const eval::text_document&) -> eval::text_ranges { throw data_error("no keys", "keys.jsonl"); };
-  BOOST_CHECK_EXCEPTION(eval::long_perplexity(own.model, own.words, documents, wrong, {}, [](eval::record&&) {}),
-                        data_error, [](const data_error& e) {
-                          return std::string(e.what()).find("document a: keys.jsonl: no keys") == 0;
-                        });
+  BOOST_CHECK_EXCEPTION(
+      eval::long_perplexity(own.model, own.words, documents, wrong, {}, [](eval::record&&) {}), data_error,
+      [](const data_error& e) { return std::string(e.what()).find("document a: keys.jsonl: no keys") == 0; });
   BOOST_CHECK_THROW((void)eval::key_ranges(own.model, own.words, "x", {.context = 0}), config_error);
   BOOST_CHECK_THROW((void)eval::key_ranges(own.model, own.words, "x", {.step = 0}), config_error);
 }

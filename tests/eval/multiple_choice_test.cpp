@@ -86,9 +86,8 @@ BOOST_AUTO_TEST_CASE(prompts_log_probabilities_and_marks_equal_the_harness) {
           }
           for (const eval::score& mark : records[i].scores)
             BOOST_CHECK_CLOSE_FRACTION(mark.value + 1.0, row->at(mark.metric).get<double>() + 1.0, 1e-12);
-          BOOST_TEST(records[i].scores.size() == (row->contains("acc_norm") && task.metric == eval::choice_metric::normalised
-                                                      ? 3U
-                                                      : 1U));
+          BOOST_TEST(records[i].scores.size() ==
+                     (row->contains("acc_norm") && task.metric == eval::choice_metric::normalised ? 3U : 1U));
         }
         ++row;
       });
@@ -111,7 +110,8 @@ BOOST_AUTO_TEST_CASE(shared_prompts_give_the_numbers_of_one_choice_at_a_time) {
                             for (std::size_t c = 0; c < own.choices.size(); ++c) {
                               const auto alone = eval::encode_choice(words, own.prompt, own.choices[c], 300);
                               double sum = 0.0;
-                              for (const double value : eval::score_tail(model, alone.tokens, alone.first)) sum += value;
+                              for (const double value : eval::score_tail(model, alone.tokens, alone.first))
+                                sum += value;
                               BOOST_TEST(std::abs(sum - log_probs[c]) < 1e-11 * std::abs(sum));
                             }
                           });
@@ -150,14 +150,16 @@ BOOST_AUTO_TEST_CASE(tokens_are_cut_at_the_front_and_choices_keep_theirs) {
 }
 
 BOOST_AUTO_TEST_CASE(marks_have_known_values) {
-  const eval::choice_question own{.choices = {"a", "bcde", "\xC3\xA9\xC3\xA9", ""}, .is_right = {false, true, true, false}};
+  const eval::choice_question own{.choices = {"a", "bcde", "\xC3\xA9\xC3\xA9", ""},
+                                  .is_right = {false, true, true, false}};
   const std::vector<double> log_probs{-1.0, -2.0, -1.5, -1.0};
   using scores = std::vector<eval::score>;
   BOOST_TEST((eval::mark_choices(own, eval::choice_metric::accuracy, log_probs) == scores{{"acc", 0.0}}));
   // by characters: -1, -0.5, -0.75; by bytes: -1, -0.5, -0.375
   BOOST_TEST((eval::mark_choices(own, eval::choice_metric::normalised, log_probs) ==
               scores{{"acc", 0.0}, {"acc_norm", 1.0}, {"acc_bytes", 1.0}}));
-  const auto mass = eval::mark_choices(own, eval::choice_metric::mass, std::vector<double>{-900.0, -900.0, -901.0, -900.0});
+  const auto mass =
+      eval::mark_choices(own, eval::choice_metric::mass, std::vector<double>{-900.0, -900.0, -901.0, -900.0});
   BOOST_CHECK_CLOSE_FRACTION(mass.at(0).value, (1.0 + std::exp(-1.0)) / (3.0 + std::exp(-1.0)), 1e-14);
   BOOST_TEST(eval::most_likely(std::vector<double>{-2.0, -1.0, -1.0}) == 1U);
 }
@@ -204,12 +206,16 @@ BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
     lodestone_test::write_file(folder / name, content);
     BOOST_CHECK_EXCEPTION(read(folder / name), data_error, says(part));
   };
-  const std::string good = "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": [\"A\"]}, \"answerKey\": \"A\"}\n";
+  const std::string good =
+      "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": [\"A\"]}, \"answerKey\": \"A\"}\n";
   refuse(arc, "a.jsonl", good + "{\"question\": \"q\"}\n", "a.jsonl:2: \"choices\" is missing");
-  refuse(arc, "a.jsonl", "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": [\"A\"]}, \"answerKey\": \"B\"}\n",
+  refuse(arc, "a.jsonl",
+         "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": [\"A\"]}, \"answerKey\": \"B\"}\n",
          "a.jsonl:1: no choice has the label 'B'");
-  refuse(arc, "a.jsonl", "{\"question\": \"q\", \"choices\": [\"x\"], \"answerKey\": \"B\"}\n", "\"choices\" must be an object");
-  refuse(arc, "a.jsonl", "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": []}, \"answerKey\": \"B\"}\n",
+  refuse(arc, "a.jsonl", "{\"question\": \"q\", \"choices\": [\"x\"], \"answerKey\": \"B\"}\n",
+         "\"choices\" must be an object");
+  refuse(arc, "a.jsonl",
+         "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": []}, \"answerKey\": \"B\"}\n",
          "a.jsonl:1: as many labels");
   refuse(arc, "a.jsonl", "", "holds no question");
   refuse(hellaswag, "h.jsonl",
@@ -224,7 +230,8 @@ BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
          "t.jsonl:1: the labels of choices are 0 and 1");
   refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {\"choices\": [3], \"labels\": [1]}}\n",
          "t.jsonl:1: \"mc2_targets.choices\" must be a list of texts");
-  refuse(mmlu, "m.jsonl", "{\"question\": \"q\", \"choices\": [\"a\", \"b\", \"c\"], \"answer\": 1}\n", "m.jsonl:1: 3 choices");
+  refuse(mmlu, "m.jsonl", "{\"question\": \"q\", \"choices\": [\"a\", \"b\", \"c\"], \"answer\": 1}\n",
+         "m.jsonl:1: 3 choices");
   refuse(mmlu, "m.jsonl", "{\"question\": \"q\", \"choices\": [\"a\", \"b\", \"c\", \"d\"], \"answer\": 4}\n",
          "m.jsonl:1: the answer 4");
   refuse(mmlu, "m.csv", "q,a,b,c,d,A\n\"two\nlines\",a,b,c,d,B\nq,a,b,A\n", "m.csv:4: 4 fields");
@@ -239,7 +246,8 @@ BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
   const auto score = [&](const eval::choice_question& own) {
     eval::score_choices(model, words, {&own, 1}, {}, [](std::size_t, std::span<const double>) {});
   };
-  BOOST_CHECK_EXCEPTION(score({.id = "7", .choices = {"a"}, .is_right = {true}}), data_error, says("question 7: has no prompt"));
+  BOOST_CHECK_EXCEPTION(score({.id = "7", .choices = {"a"}, .is_right = {true}}), data_error,
+                        says("question 7: has no prompt"));
   BOOST_CHECK_EXCEPTION(score({.id = "7", .prompt = "q"}), data_error, says("question 7: has 0 choices"));
   BOOST_CHECK_EXCEPTION(score({.id = "7", .prompt = "q", .choices = {"a"}, .is_right = {false}}), data_error,
                         says("question 7: no choice is right"));

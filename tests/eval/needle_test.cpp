@@ -162,6 +162,8 @@ BOOST_AUTO_TEST_CASE(words_of_the_user_and_chinese_text) {
   BOOST_TEST(score_of(test, 0, "You should Eat a Sandwich in the sun!", "exact_match") == 1.0);
   BOOST_TEST(score_of(test, 0, "eat a sandwich in the sunset", "exact_match") == 0.0);
   BOOST_TEST(score_of(test, 0, "", "found") == 0.0);
+  BOOST_TEST(score_of(test, 0, "", "rouge1_precision") == 0.0);
+  BOOST_TEST(score_of(test, 0, "\n Eat a sandwich quickly.\nin the sun", "rouge1_precision") == 0.75);
 
   std::string text;
   for (int k = 0; k < 60; ++k) text += "今天天气很好。我们去公园！";

@@ -121,8 +121,8 @@ BOOST_AUTO_TEST_CASE(losses_equal_transformers_in_one_pass_and_in_windows) {
        {std::pair{"stories260k", lodestone_test::data("models/stories260k")},
         std::pair{"tinystories-656k", lodestone_test::source_dir() / "examples/data/models/tinystories-656k"}}) {
     const tokenizer words = tokenizer::load(folder);
-    const eval::document own = eval::tokenise(eval::read_documents(lodestone_test::data("eval/document.txt")).at(0),
-                                              words);
+    const eval::document own =
+        eval::tokenise(eval::read_documents(lodestone_test::data("eval/document.txt")).at(0), words);
     const auto& oracle = expected.at(name);
     BOOST_REQUIRE(own.tokens == oracle.at("ids").get<std::vector<std::int32_t>>());
     auto store = lodestone_test::load<double>(folder, parameters::purpose::inference);
@@ -146,7 +146,8 @@ BOOST_AUTO_TEST_CASE(losses_equal_transformers_in_one_pass_and_in_windows) {
 
 BOOST_AUTO_TEST_CASE(records_split_a_document_by_position_and_weigh_their_tokens) {
   counting_model model;
-  const std::vector<eval::document> documents{{.id = "a", .tokens = counted("", 3000).tokens, .labels = {{"kind", "x"}}}};
+  const std::vector<eval::document> documents{
+      {.id = "a", .tokens = counted("", 3000).tokens, .labels = {{"kind", "x"}}}};
   const std::vector<eval::record> records = run(model, documents, {});
   BOOST_REQUIRE_EQUAL(records.size(), 3U);
   const std::vector<std::string> names{"0-1023", "1024-2047", "2048-4095"};
@@ -184,7 +185,8 @@ BOOST_AUTO_TEST_CASE(what_is_there_is_not_computed_again) {
     std::vector<eval::record> both(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(stop));
     for (const eval::record& own : both) there.insert(own.id);
     model.rows = 0;
-    for (eval::record& own : run(model, documents, {.is_done = [&](std::string_view id) { return there.contains(id); }}))
+    for (eval::record& own :
+         run(model, documents, {.is_done = [&](std::string_view id) { return there.contains(id); }}))
       both.push_back(std::move(own));
     BOOST_TEST((both == all));
     BOOST_TEST(model.rows == (stop < 2 ? 1999 : 0) + (stop < 3 ? 99 : 0) + (stop < 5 ? 1499 : 0));
@@ -204,9 +206,14 @@ BOOST_AUTO_TEST_CASE(a_wide_enough_batch_holds_all_windows) {
 BOOST_AUTO_TEST_CASE(wrong_options_and_documents_are_errors) {
   counting_model model;
   const std::vector<eval::document> good{counted("a", 20)};
-  for (const eval::perplexity_options& wrong :
-       {eval::perplexity_options{.window = -1}, {.stride = 4}, {.window = 4, .stride = 5}, {.window = 4, .stride = -1},
-        {.max_tokens = -1}, {.edges = {0, 4}}, {.edges = {8, 8}}, {.window = 4, .batch_tokens = 0}})
+  for (const eval::perplexity_options& wrong : {eval::perplexity_options{.window = -1},
+                                                {.stride = 4},
+                                                {.window = 4, .stride = 5},
+                                                {.window = 4, .stride = -1},
+                                                {.max_tokens = -1},
+                                                {.edges = {0, 4}},
+                                                {.edges = {8, 8}},
+                                                {.window = 4, .batch_tokens = 0}})
     BOOST_CHECK_THROW((void)run(model, good, wrong), config_error);
   BOOST_CHECK_EXCEPTION((void)run(model, {counted("short", 1)}, {}), data_error, [](const data_error& e) {
     return std::string(e.what()).find("document short: has 1 tokens") == 0;

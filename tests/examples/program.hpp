@@ -49,8 +49,9 @@ struct program_result {
   std::string err;
 };
 
-/// Starts the program in `folder` with both streams in files there.
-inline pid_t start(const fs::path& folder, const words& arguments, const std::string& out = "out.txt") {
+/// Starts the program in `folder` with both streams in files there; it reads the file `in` if one is named.
+inline pid_t start(const fs::path& folder, const words& arguments, const std::string& out = "out.txt",
+                   const std::string& in = "") {
   std::vector<char*> argv{const_cast<char*>(program())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -60,6 +61,7 @@ inline pid_t start(const fs::path& folder, const words& arguments, const std::st
     if (chdir(folder.c_str()) != 0) _exit(126);
     const int output = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int error = open("err.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (!in.empty()) dup2(open(in.c_str(), O_RDONLY), STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     dup2(error, STDERR_FILENO);
     execv(argv[0], argv.data());
@@ -74,9 +76,9 @@ inline int finish(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-inline program_result run(const fs::path& folder, const words& arguments) {
+inline program_result run(const fs::path& folder, const words& arguments, const std::string& in = "") {
   program_result r;
-  r.status = finish(start(folder, arguments));
+  r.status = finish(start(folder, arguments, "out.txt", in));
   r.out = read_file(folder / "out.txt");
   r.err = read_file(folder / "err.txt");
   return r;

@@ -161,8 +161,9 @@ def questions(folder):
     for own in lines("mmlu_test.jsonl"):
         description = mmlu.config["description"].replace("abstract algebra", own["subject"].replace("_", " "))
         shown = [s for s in shots if s["subject"] == own["subject"]][:5]
-        prompt = description + "".join(mmlu.render("doc_to_text", s) + " " + letters[s["answer"]] + "\n\n" for s in shown)
-        yield "mmlu", prompt + mmlu.render("doc_to_text", own), letters, [i == own["answer"] for i in range(4)]
+        asked = "".join(mmlu.render("doc_to_text", s) + " " + letters[s["answer"]] + "\n\n" for s in shown)
+        asked += mmlu.render("doc_to_text", own)
+        yield "mmlu", description + asked, letters, [i == own["answer"] for i in range(4)]
 
 
 def continuation(model, tokenizer, context, choice, max_length):
@@ -210,7 +211,8 @@ def attention(models, tokenizers):
         keys, gaps = [], []
         for layer in weights:
             keys.append([[int(head[row].argmax()) for row in rows] for head in layer[0]])
-            gaps += [float((lambda two: two[0] - two[1])(head[row].topk(2).values)) for head in layer[0] for row in rows]
+            best = [head[row].topk(2).values for head in layer[0] for row in rows]
+            gaps += [float(first - second) for first, second in best]
         report[name] = {"prompt": prompt, "answer": ids[len(prompt):], "keys": keys, "smallest_gap": min(gaps)}
         print(name, "smallest gap", min(gaps), tokenizers[name].decode(ids))
     return report

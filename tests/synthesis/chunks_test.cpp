@@ -1,4 +1,4 @@
-// Chunks of tokens: they cover a document, end at characters, and their text gives their tokens where training reads it.
+// Chunks of tokens: they cover a document, end at characters, and training reads their tokens from their text.
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -29,10 +29,12 @@ std::vector<std::filesystem::path> tokenizers() {
 
 /// A speech, and what tokenizers find hard; without it where the vocabulary cannot spell it.
 std::string text_for(const tokenizer& words) {
-  std::string all = lodestone_test::read_file(lodestone_test::source_dir() / "examples/data/state_union/1945-Truman.txt");
+  std::string all =
+      lodestone_test::read_file(lodestone_test::source_dir() / "examples/data/state_union/1945-Truman.txt");
   all.resize(6000);
   const std::string hard =
-      "\n\n北京是中华人民共和国的首都，人口超过两千万。 Zürich — naïve 😀👩‍👩‍👧   end.\t\n<|end|> <s> 1,000.50";
+      "\n\n北京是中华人民共和国的首都，人口超过两千万。 Zürich — naïve 😀👩‍👩‍👧   end.\t\n<|end|> <s> "
+      "1,000.50";
   const auto ids = words.encode(hard, false, false);
   const bool is_spelled = !words.unknown_id() || std::ranges::find(ids, *words.unknown_id()) == ids.end();
   for (int k = 0; k < 30; ++k) all += is_spelled ? hard : "   \n\n And then    they went.";
@@ -82,7 +84,8 @@ BOOST_AUTO_TEST_CASE(training_sees_the_tokens_of_the_chunks) {
     const std::string document = text_for(words);
     const synthesis::chunker cutter(words, {.tokens = 96});
     const auto chunks = cutter.cut(document);
-    nlohmann::json record{{"question", "Who?"}, {"chosen", "A"}, {"rejected", {"B"}}, {"context", nlohmann::json::array()}};
+    nlohmann::json record{
+        {"question", "Who?"}, {"chosen", "A"}, {"rejected", {"B"}}, {"context", nlohmann::json::array()}};
     for (std::size_t k = 0; k < chunks.size(); k += 3) record["context"].push_back(chunks[k].text);
     const lodestone::chat_encoder<tokenizer> encoder(words, {.user_prefix = "Q: ", .end_token = "\n"});
     const lodestone::preference_builder<tokenizer> builder(encoder, {}, {});

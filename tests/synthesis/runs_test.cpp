@@ -49,7 +49,8 @@ std::vector<synthesis::document> documents() {
     for (int k = 0; k < 60; ++k) {
       text += "This sentence of a long text says nothing at all. ";
       if (k % 10 == 5)
-        text += "Zor" + std::to_string(d) + "q" + std::to_string(k) + " is worth " + std::to_string(1000 * d + k) + ". ";
+        text +=
+            "Zor" + std::to_string(d) + "q" + std::to_string(k) + " is worth " + std::to_string(1000 * d + k) + ". ";
     }
     all.push_back({.id = "doc" + std::to_string(d), .source = d < 3 ? "wiki" : "books", .text = text, .where = "test"});
   }
@@ -284,7 +285,7 @@ BOOST_AUTO_TEST_CASE(questions_scores_and_ratings_can_come_from_others) {
       lodestone::data_error);
 }
 
-// --- LongAlign ---------------------------------------------------------------------------------------------------------
+// --- LongAlign ------------------------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(instructions_are_chat_records_about_documents) {
   const temporary_folder folder;
@@ -322,14 +323,15 @@ BOOST_AUTO_TEST_CASE(an_interrupted_synthesis_of_instructions_ends_the_same) {
   synthesis::longalign_options options;
   options.ask.at_once = 3;
   reader never;
-  static_cast<void>(synthesis::make_instructions(lodestone::generate::any_generator(never), texts, options,
-                                                 whole / "sft.jsonl"));
+  static_cast<void>(
+      synthesis::make_instructions(lodestone::generate::any_generator(never), texts, options, whole / "sft.jsonl"));
   std::int64_t asked = 0;
   for (bool is_done = false; !is_done;) {
     reader killed{.stop_after = 2};
     try {
-      is_done = synthesis::make_instructions(lodestone::generate::any_generator(killed), texts, options,
-                                             parts / "sft.jsonl").is_complete;
+      is_done =
+          synthesis::make_instructions(lodestone::generate::any_generator(killed), texts, options, parts / "sft.jsonl")
+              .is_complete;
     } catch (const std::runtime_error&) {
       BOOST_TEST(!fs::exists(parts / "sft.jsonl"));
     }
@@ -369,7 +371,8 @@ BOOST_AUTO_TEST_CASE(answers_without_enough_questions_are_asked_for_again) {
 BOOST_AUTO_TEST_CASE(longer_documents_are_drawn_more_often_and_quotas_hold) {
   std::vector<synthesis::document> texts;
   for (int d = 0; d < 400; ++d)
-    texts.push_back({.id = "d" + std::to_string(d), .source = d % 4 == 0 ? "a" : "b",
+    texts.push_back({.id = "d" + std::to_string(d),
+                     .source = d % 4 == 0 ? "a" : "b",
                      .text = std::string(d % 2 == 0 ? 300 : 100, 'x')});
   const auto draw = [&](const synthesis::sample_options& options, std::uint64_t seed) {
     return synthesis::sample_documents(texts, options, seed, {});

@@ -11,6 +11,7 @@
 #include "support/support.hpp"
 
 namespace synthesis = lodestone::synthesis;
+using boost::test_tools::per_element;
 using lodestone_test::temporary_folder;
 using lodestone_test::write_file;
 using texts = std::vector<std::string>;
@@ -37,7 +38,9 @@ BOOST_AUTO_TEST_SUITE(synthesis_texts)
 BOOST_AUTO_TEST_CASE(a_folder_of_texts_and_records_is_read_in_the_order_of_its_names) {
   const temporary_folder folder;
   std::filesystem::create_directories(folder / "news");
-  write_file(folder / "b.txt", "\xEF\xBB\xBF" "second\r\ntext");
+  write_file(folder / "b.txt",
+             "\xEF\xBB\xBF"
+             "second\r\ntext");
   write_file(folder / "a.md", "# first");
   write_file(folder / "ignored.pdf", "\xff");
   write_file(folder / "news" / "x.jsonl",
@@ -65,14 +68,18 @@ BOOST_AUTO_TEST_CASE(bad_documents_are_refused_with_file_and_line) {
     std::filesystem::remove(folder / name);
     return what;
   };
-  BOOST_TEST(has(error_of("a.txt", "one\ntwo\nthr\xe9" "e\n"), "a.txt:3: not UTF-8"));
+  BOOST_TEST(has(error_of("a.txt",
+                          "one\ntwo\nthr\xe9"
+                          "e\n"),
+                 "a.txt:3: not UTF-8"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\n"), "a.jsonl:2: not valid JSON"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"content\":\"x\"}\n"), "a.jsonl:1: no field text"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"text\":5}\n"), "a.jsonl:1: text is not text"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\" \"}\n"), "a.jsonl:1: text is empty"));
   BOOST_TEST(has(error_of("a.txt", " \n"), "a.txt: a document without text"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\",\"id\":\"k\"}\n{\"text\":\"y\",\"id\":\"k\"}\n"), "a.jsonl:2: the id"));
+  BOOST_TEST(
+      has(error_of("a.jsonl", "{\"text\":\"x\",\"id\":\"k\"}\n{\"text\":\"y\",\"id\":\"k\"}\n"), "a.jsonl:2: the id"));
   BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
   BOOST_TEST(has(error_of("a.parquet", "x"), "holds no .txt, .md, .jsonl or .json file"));
 }
@@ -85,8 +92,10 @@ BOOST_AUTO_TEST_CASE(questions_name_their_document) {
     return synthesis::read_questions(folder / "q.jsonl", documents);
   };
   const auto questions = read(
-      "{\"document\":\"a.txt\",\"question\":\"Who?\",\"answer\":\"Me\"}\n{\"document\":\"b.txt\",\"question\":\"Why?\"}\n"
-      "{\"document\":\"a.txt\",\"question\":\"When?\",\"id\":\"mine\"}\n{\"document\":\"a.txt\",\"question\":\"How?\"}\n");
+      "{\"document\":\"a.txt\",\"question\":\"Who?\",\"answer\":\"Me\"}\n{\"document\":\"b.txt\",\"question\":\"Why?\"}"
+      "\n"
+      "{\"document\":\"a.txt\",\"question\":\"When?\",\"id\":\"mine\"}\n{\"document\":\"a.txt\",\"question\":\"How?\"}"
+      "\n");
   BOOST_TEST_REQUIRE(questions.size() == 4U);
   BOOST_TEST(questions[0].id == "a.txt/0");
   BOOST_TEST(questions[0].answer == "Me");
@@ -126,21 +135,21 @@ BOOST_AUTO_TEST_CASE(prompts_stand_behind_the_document_and_name_the_format) {
 BOOST_AUTO_TEST_CASE(numbered_questions_are_found_in_every_common_form) {
   const texts three{"Who?", "When?", "Why so?"};
   const auto parse = [](const char* text) { return synthesis::parse_numbered_questions(text); };
-  BOOST_TEST(parse("1: Who?\n2: When?\n3: Why so?") == three, boost::test_tools::per_element());
+  BOOST_TEST(parse("1: Who?\n2: When?\n3: Why so?") == three, per_element());
   BOOST_TEST(parse("Here are three:\n\n1. Who?\n\n2. When?\r\n\n3. Why so?\n\nI hope this helps.") == three,
-             boost::test_tools::per_element());
-  BOOST_TEST(parse("1) Who?\n2) When?\n3) Why\nso?") == three, boost::test_tools::per_element());
-  BOOST_TEST(parse("**1:** Who?\n**2:** When?\n**3: Why so?**") == three, boost::test_tools::per_element());
-  BOOST_TEST(parse("Question 1: Who?\nQ2: When?\n- 3. Why so?") == three, boost::test_tools::per_element());
-  BOOST_TEST(parse("１：谁？\n2、何时？\n3．为什么？") == (texts{"谁？", "何时？", "为什么？"}),
-             boost::test_tools::per_element());
+             per_element());
+  BOOST_TEST(parse("1) Who?\n2) When?\n3) Why\nso?") == three, per_element());
+  BOOST_TEST(parse("**1:** Who?\n**2:** When?\n**3: Why so?**") == three, per_element());
+  BOOST_TEST(parse("Question 1: Who?\nQ2: When?\n- 3. Why so?") == three, per_element());
+  BOOST_TEST(parse("１：谁？\n2、何时？\n3．为什么？") == (texts{"谁？", "何时？", "为什么？"}), per_element());
   BOOST_TEST(parse("问题1：谁？\n（其他）\n问题2：何时？").size() == 2U);
   // Numbers inside a question, numbers out of order, repetitions, empty ones.
   BOOST_TEST(parse("1: What happened in\n1945. Was it\n3.5 percent?\n2: When?") ==
                  (texts{"What happened in 1945. Was it 3.5 percent?", "When?"}),
-             boost::test_tools::per_element());
-  BOOST_TEST(parse("1: Who?\n2: Who?\n3:\n4: Why?") == (texts{"Who?", "Why?"}), boost::test_tools::per_element());
-  BOOST_TEST(parse("1:\nWho?\n2:\nWhen?") == (texts{"Who?", "When?"}), boost::test_tools::per_element());
+             per_element());
+  BOOST_TEST(parse("1: Is it\n7. or\n1: more?\n2: When?") == (texts{"Is it 7. or 1: more?", "When?"}), per_element());
+  BOOST_TEST(parse("1: Who?\n2: Who?\n3:\n4: Why?") == (texts{"Who?", "Why?"}), per_element());
+  BOOST_TEST(parse("1:\nWho?\n2:\nWhen?") == (texts{"Who?", "When?"}), per_element());
   BOOST_TEST(parse("I cannot help with that.").empty());
   BOOST_TEST(parse("").empty());
 }

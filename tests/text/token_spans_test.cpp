@@ -50,8 +50,8 @@ BOOST_AUTO_TEST_CASE(spans_follow_each_other_and_spell_the_text) {
 
 BOOST_AUTO_TEST_CASE(places_in_characters_equal_the_tokenizers_library) {
   const std::string own = lodestone_test::read_file(lodestone_test::data("eval/document.txt"));
-  const auto places = nlohmann::json::parse(lodestone_test::read_file(lodestone_test::data("eval/longppl.json")))
-                          .at("places");
+  const auto places =
+      nlohmann::json::parse(lodestone_test::read_file(lodestone_test::data("eval/longppl.json"))).at("places");
   for (const auto& folder : folders()) {
     const tokenizer words = tokenizer::load(folder);
     auto spans = text::token_spans(words, words.encode(own, false), own);
@@ -61,7 +61,8 @@ BOOST_AUTO_TEST_CASE(places_in_characters_equal_the_tokenizers_library) {
         while (span.begin < span.end && own[static_cast<std::size_t>(span.end - 1)] == ' ') --span.end;
       }
     const auto found = text::in_characters(spans, own);
-    const auto expected = places.at(folder.filename().string()).get<std::vector<std::pair<std::int64_t, std::int64_t>>>();
+    const auto expected =
+        places.at(folder.filename().string()).get<std::vector<std::pair<std::int64_t, std::int64_t>>>();
     BOOST_REQUIRE_EQUAL(found.size(), expected.size());
     // A piece that only holds the space put before a text is said to lie at its first character: it spells nothing.
     for (std::size_t i = found[0].end == 0 ? 1 : 0; i < found.size(); ++i)

@@ -53,8 +53,8 @@ class prefix_tree {
 
   struct node {
     std::int32_t token;
-    std::int32_t parent;                // none: begins a sequence
-    std::int32_t depth;                 // position id
+    std::int32_t parent;  // none: begins a sequence
+    std::int32_t depth;   // position id
     std::int32_t first_child = none;
     std::int32_t last_child = none;
     std::int32_t previous_sibling = none;

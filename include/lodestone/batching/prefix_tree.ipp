@@ -86,7 +86,7 @@ LODESTONE_INLINE void prefix_tree::drop_last() {
 LODESTONE_INLINE token_batch prefix_tree::batch() const {
   const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
   const std::int64_t count = size();
-  std::vector<std::int32_t> longest(at(count));  // of the sequences through a node: its rows
+  std::vector<std::int32_t> longest(at(count));   // of the sequences through a node: its rows
   std::vector<std::int32_t> below(at(count), 1);  // nodes of its subtree
   for (std::int64_t n = count - 1; n >= 0; --n) {
     const node& own = nodes_[at(n)];

@@ -8,6 +8,7 @@
 #include <lodestone/core/dtype.hpp>
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/cuda/device.hpp>
+#include <lodestone/cuda/mma.cuh>
 
 namespace lodestone::on_cuda {
 
@@ -55,11 +56,40 @@ template <int N, class... T>
          ((reinterpret_cast<std::uintptr_t>(views.data()) % (sizeof(T) * N) == 0) && ...);
 }
 
+/// Puts a kernel on a lane. Where the device can (compute capability 9.0), it may begin while the one before it ends,
+/// and must await_previous() (mma.cuh) before it touches what others write.
+template <class... Parameters, class... Arguments>
+void launch_in_line(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t lane,
+                    const char* name, const Arguments&... arguments) {
+  static const bool overlaps = [] {
+    int device = 0;
+    int major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+  }();
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = lane;
+  config.attrs = &attribute;
+  config.numAttrs = overlaps ? 1 : 0;
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  if (status == cudaSuccess) return;
+  check_launch(name);
+  check(status, name);
+}
+
 namespace detail {
 
 /// body.template run<N>(row, column) for every N-th column of every row. threadIdx.x runs along columns.
 template <int N, class Body>
 __global__ void __launch_bounds__(256) rows_kernel(std::int64_t rows, std::int64_t width, Body body) {
+  ptx::let_next_begin();
+  ptx::await_previous();
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.y;
   for (std::int64_t row = std::int64_t{blockIdx.x} * blockDim.y + threadIdx.y; row < rows; row += step)
     for (std::int64_t column = (std::int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N; column < width;
@@ -79,8 +109,7 @@ void launch_rows(cudaStream_t lane, std::int64_t rows, std::int64_t width, const
   const unsigned down = 256 / across;
   const dim3 grid(static_cast<unsigned>(std::min<std::int64_t>((rows + down - 1) / down, std::int64_t{1} << 20)),
                   static_cast<unsigned>(std::min<std::int64_t>((packs + across - 1) / across, 1024)));
-  detail::rows_kernel<N><<<grid, dim3(across, down), 0, lane>>>(rows, width, body);
-  check_launch(name);
+  launch_in_line(detail::rows_kernel<N, Body>, grid, dim3(across, down), 0, lane, name, rows, width, body);
 }
 
 /// The same, in packs of `Wide` where the condition holds, else element by element.

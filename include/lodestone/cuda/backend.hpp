@@ -244,8 +244,47 @@ class cuda {
   template <class Y>
   void gemm_nt(matrix<const T> x, matrix<const T> w, matrix<Y> y, std::type_identity_t<Y> beta) {
     checks::gemm_nt(x, w, y);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (is_for_few_rows(x, w)) return on_cuda::few_rows<Y>(lane(), x, w, y, !(beta == Y{}));
     product<Y>(on_cuda::product::nt, x.size(0), w, x, y, beta);
   }
+  /// Operations that belong together in a pass of few rows, in one kernel and with the bits of one after the other.
+  ///@{
+  /// Whether the next three serve a model's layers for so many rows.
+  [[nodiscard]] static bool joins_operations(std::int64_t rows, std::int64_t hidden, bool whole_heads_turn) {
+    return std::is_same_v<T, bf16> && rows <= on_cuda::most_normed_rows && hidden > 512 && hidden % 8 == 0 &&
+           rows * (hidden + 8) * 2 <= on_cuda::most_normed_bytes && whole_heads_turn;
+  }
+  /// y[M,N] = rmsnorm(x[M,C], norm) w[N,C]^T.
+  void normed_product(matrix<const T> x, vector<const T> norm, float epsilon, matrix<const T> w, matrix<T> y) {
+    checks::gemm_nt(x, w, y);
+    join_normed(x, norm, epsilon, w, y, false);
+  }
+  /// y[M,F] = swiglu(rmsnorm(x[M,C], norm) w[2F,C]^T).
+  void normed_gated_product(matrix<const T> x, vector<const T> norm, float epsilon, matrix<const T> w, matrix<T> y) {
+    check_shapes(x.size(1) == w.size(1) && x.size(0) == y.size(0) && w.size(0) == 2 * y.size(1), "normed_gated_product",
+                 "x[M,C], w[2F,C], y[M,F]", x, w, y);
+    join_normed(x, norm, epsilon, w, y, true);
+  }
+  /// rope of the queries and keys of qkv [T, (heads + 2 kv_heads) D]; keys and values of row t go to row rows[t] of the
+  /// cache [., 2 kv_heads D], and what qkv then holds of the keys is not said.
+  void rope_to_cache(matrix<T> qkv, const attention_shape& shape, matrix<const float> cosine, matrix<const float> sine,
+                     bool interleaved, const indices& rows, matrix<T> cache) {
+    const std::int64_t width = 2 * shape.kv_heads * shape.head_dim;
+    check_shapes(qkv.size(1) == shape.heads * shape.head_dim + width && cache.size(1) == width &&
+                     cosine.size(0) == qkv.size(0) && 2 * cosine.size(1) == shape.head_dim &&
+                     sine.shape() == cosine.shape() && rows.size() == qkv.size(0),
+                 "rope_to_cache", "qkv[T,(H+2K)*D], cosine[T,D/2], sine[T,D/2], cache[.,2*K*D]", qkv, cosine, sine,
+                 cache);
+    for (const std::int64_t row : rows.values)
+      if (row < 0 || row >= cache.size(0))
+        throw shape_error("row " + std::to_string(row) + " of a cache of " + std::to_string(cache.size(0)) + " rows",
+                          "rope_to_cache");
+    if constexpr (std::is_same_v<T, bf16>)
+      on_cuda::rope_to_cache<T>(lane(), qkv, shape.heads, shape.kv_heads, cosine, sine, interleaved, rows.data(),
+                                cache);
+  }
+  ///@}
   /// dx[M,C] = dy[M,N] w[N,C] + beta dx.
   void gemm_nn(matrix<const T> dy, matrix<const T> w, matrix<T> dx, T beta) {
     checks::gemm_nn(dy, w, dx);
@@ -322,6 +361,18 @@ class cuda {
   void scatter_add_rows(matrix<const T> dy, const indices& rows, matrix<T> dx) {
     checks::scatter_add_rows(dy, rows.values, dx);
     on_cuda::scatter_add_rows<T>(lane(), dy, rows.data(), dx);
+  }
+
+  /// ids[m]: the largest logit of row m, of equal ones the lowest id; -1 where one is no number, or the largest
+  /// infinite. Waits for them.
+  void largest(matrix<const float> logits, std::span<std::int32_t> ids) {
+    check_shapes(logits.size(0) == std::ssize(ids) && logits.size(1) > 0, "largest", "logits[m,V], ids[m]", logits);
+    const auto result = memory_.template allocate<std::int32_t>(extents<1>{{logits.size(0)}});
+    on_cuda::largest<float>(lane(), logits, result.view().data());
+    if (ids.empty()) return;
+    on_cuda::check(cudaMemcpyAsync(ids.data(), result.view().data(), ids.size_bytes(), cudaMemcpyDeviceToHost, lane()),
+                   "copy to the host");
+    synchronize();
   }
 
   void label_log_probs(matrix<const float> logits, const indices& offsets, const tokens& labels, vector<float> lse,
@@ -416,6 +467,23 @@ class cuda {
   [[nodiscard]] static parts select(int device) {
     on_cuda::check(cudaSetDevice(device), "cudaSetDevice");
     return {};
+  }
+
+  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another
+  /// order of additions for another number of rows.
+  [[nodiscard]] static bool is_for_few_rows(matrix<const T> x, matrix<const T> w) {
+    const auto fits = [](matrix<const T> m) {
+      return reinterpret_cast<std::uintptr_t>(m.data()) % 16 == 0 && m.stride() % 8 == 0;
+    };
+    return x.size(0) <= on_cuda::most_few_rows && w.size(1) > 0 && w.size(1) % 8 == 0 && fits(x) && fits(w);
+  }
+
+  void join_normed(matrix<const T> x, vector<const T> norm, float epsilon, matrix<const T> w, matrix<T> y, bool gates) {
+    check_shapes(norm.size(0) == x.size(1) && norm.is_contiguous() && is_for_few_rows(x, w) &&
+                     reinterpret_cast<std::uintptr_t>(norm.data()) % 16 == 0 &&
+                     joins_operations(x.size(0), x.size(1), true),
+                 "a normed product", "norm[C], and few rows that lie on 16 bytes", x, norm, w, y);
+    if constexpr (std::is_same_v<T, bf16>) on_cuda::few_rows_normed<T>(lane(), x, norm, epsilon, w, y, gates);
   }
 
   /// A copy on the copies' lane, after the operations asked for so far.

@@ -8,6 +8,7 @@
 
 #include <lodestone/cuda/device.hpp>
 #include <lodestone/cuda/flash_backward.cuh>
+#include <lodestone/cuda/flash_decode.cuh>
 #include <lodestone/cuda/flash_forward.cuh>
 #include <lodestone/cuda/flash_mma.hpp>
 
@@ -64,6 +65,31 @@ void flash_forward(const flash_arguments& a, const flash_schedule_view& schedule
   detail::flash_launch(detail::flash_forward_kernel<HeadDim>, "attention forward",
                        detail::flash_prepare(a, schedule.queries), schedule.queries.tile_count * a.shape.heads,
                        plan::threads, plan::shared_bytes, stream);
+}
+
+template <int HeadDim>
+void flash_decode(const flash_arguments& a, const flash_decode_view& schedule, float* scratch, cudaStream_t stream) {
+  using plan = detail::flash_decode_plan<HeadDim>;
+  detail::flash_check(a, HeadDim, {{"q", a.q, a.q_stride}, {"k", a.k, a.k_stride}, {"v", a.v, a.v_stride},
+                                   {"o", a.o, a.o_stride}});
+  const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
+  const std::int64_t head_tiles = (a.shape.group() + 15) / 16;
+  const std::int64_t blocks = schedule.piece_count * a.shape.kv_heads * head_tiles;
+  if (blocks > std::int64_t{2147483647} || a.queries * a.shape.heads > std::int64_t{2147483647})
+    throw shape_error(std::to_string(blocks) + " pieces", "attention policy flash_mma, decoding", "split the batch");
+  const detail::flash_decode_call call{
+      a, schedule, narrow(a.shape.heads), narrow(a.shape.kv_heads), narrow(a.shape.group()), narrow(head_tiles),
+      static_cast<float>(a.shape.scale * 1.4426950408889634), scratch,
+      reinterpret_cast<float2*>(scratch + schedule.partials * a.shape.heads * HeadDim)};
+  if (blocks > 0) {
+    check(cudaFuncSetAttribute(detail::flash_decode_kernel<HeadDim>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               plan::shared_bytes), "attention, decoding");
+    launch_in_line(detail::flash_decode_kernel<HeadDim>, dim3(static_cast<unsigned>(blocks)), dim3(plan::threads),
+                   plan::shared_bytes, stream, "attention, decoding", call);
+  }
+  if (a.queries > 0)
+    launch_in_line(detail::flash_merge_kernel<HeadDim>, dim3(static_cast<unsigned>(a.queries * a.shape.heads)),
+                   dim3(detail::flash_merge_threads<HeadDim>), 0, stream, "attention, merging", call);
 }
 
 namespace detail {

@@ -219,6 +219,18 @@ struct flash_band {
 // A full slice has no diagonals. Streams are shorter than this, so that row + low and row + up + 1 fit 32 bits.
 inline constexpr std::int64_t flash_unbounded = std::int64_t{1} << 30;
 
+/// Throws shape_error for slices that overlap or leave the streams, and for sizes that flash_mma does not serve.
+inline void flash_check_sizes(std::span<const slice> slices, std::int64_t queries, std::int64_t keys,
+                              const attention_shape& shape) {
+  if (!flash_supports(shape.head_dim))
+    throw shape_error("a head dimension of " + std::to_string(shape.head_dim), "attention policy flash_mma",
+                      "64, 80, 96, 128 and 256 are built; use attention_reference");
+  if (queries < 0 || keys < 0 || queries >= flash_unbounded || keys >= flash_unbounded)
+    throw shape_error(std::to_string(queries) + " queries and " + std::to_string(keys) + " keys",
+                      "attention policy flash_mma", "streams hold fewer than 2^30 rows");
+  check_slices(slices, queries, keys);
+}
+
 // Rows that see nothing and columns that nothing sees are left out: what they hold may be anything.
 [[nodiscard]] inline flash_band flash_query_band(const slice& s) {
   if (s.kind == slice_kind::full) return {s.q_begin, s.q_end, s.k_begin, s.k_end, -flash_unbounded, flash_unbounded};
@@ -329,13 +341,7 @@ inline constexpr std::int64_t flash_unbounded = std::int64_t{1} << 30;
 /// leave the streams, and for sizes that flash_mma does not serve.
 [[nodiscard]] inline flash_schedule make_flash_schedule(std::span<const slice> slices, std::int64_t queries,
                                                         std::int64_t keys, const attention_shape& shape) {
-  if (!flash_supports(shape.head_dim))
-    throw shape_error("a head dimension of " + std::to_string(shape.head_dim), "attention policy flash_mma",
-                      "64, 80, 96, 128 and 256 are built; use attention_reference");
-  if (queries < 0 || keys < 0 || queries >= detail::flash_unbounded || keys >= detail::flash_unbounded)
-    throw shape_error(std::to_string(queries) + " queries and " + std::to_string(keys) + " keys",
-                      "attention policy flash_mma", "streams hold fewer than 2^30 rows");
-  check_slices(slices, queries, keys);
+  detail::flash_check_sizes(slices, queries, keys, shape);
   std::vector<detail::flash_band> bands;
   for (const slice& s : slices)
     if (s.queries() > 0 && s.keys() > 0) bands.push_back(detail::flash_query_band(s));

@@ -18,13 +18,15 @@
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/list.hpp>
 #include <lodestone/cuda/attention_reference.hpp>
+#include <lodestone/cuda/flash_decode.hpp>
 #include <lodestone/cuda/flash_mma.hpp>
 
 namespace lodestone {
 
 /// Attention on tensor cores (mma.sync, compute capability 8.0 and up) for bf16 and head dimensions of 64, 80, 96, 128
-/// and 256, in tiles that are scheduled from the slices on the host. Deterministic. Pointers must be multiples of 16
-/// bytes and strides multiples of 8 elements.
+/// and 256, in tiles that are scheduled from the slices on the host. Where every slice has 16 query rows or fewer, as
+/// in decoding, the forward pass cuts the keys into pieces that blocks walk at the same time (flash_decode.hpp).
+/// Deterministic. Pointers must be multiples of 16 bytes and strides multiples of 8 elements.
 struct flash_mma {
   /// The schedule of one list of slices, in the backend's memory.
   template <class Backend>
@@ -35,8 +37,13 @@ struct flash_mma {
     attention_shape shape;
     std::int64_t queries = 0;
     std::int64_t keys = 0;
+    bool is_decoding = false;                                 ///< which of the two was made
     ///@}
-    on_cuda::flash_schedule schedule;                         ///< on the host
+    /// On the host; one of them is empty.
+    ///@{
+    on_cuda::flash_schedule schedule;
+    on_cuda::flash_decode_schedule decoding;
+    ///@}
     backend_list<std::byte, typename Backend::space> tables;  ///< its arrays on the device
   };
 
@@ -63,22 +70,26 @@ struct flash_mma {
 template <class Backend>
 class flash_mma::per_batch {
  public:
-  /// Makes the schedule of such calls, unless it is there. Throws shape_error as make_flash_schedule.
+  /// Makes the schedule of such calls, unless it is there: where slices have few rows, that of the forward pass, and
+  /// the backward pass makes its own. Throws shape_error as make_flash_schedule.
   void prepare(Backend& backend, const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
                std::int64_t keys) const {
-    (void)find(backend, shape, slices, queries, keys);
+    (void)find(backend, shape, slices, queries, keys, false);
   }
 
   /// The memory of one call, beyond its operands and the schedule.
   struct memory {
     const scheduled<Backend>* plan = nullptr;        ///< valid as long as the policy
-    block<float, 1, typename Backend::space> delta;  ///< [Tq H], scratch; empty forward
+    /// Scratch: backward [Tq H]; forward empty or, with few rows, what the pieces leave.
+    block<float, 1, typename Backend::space> scratch;
   };
-  /// Makes the schedule as prepare() and takes the memory: backward, one number a query row and head.
+  /// Makes the schedule as prepare() and takes the memory: backward, one number a query row and head; forward with few
+  /// rows, D + 2 numbers for each of them, head and piece of keys.
   [[nodiscard]] memory reserve(Backend& backend, const attention_shape& shape, std::span<const slice> slices,
                                std::int64_t queries, std::int64_t keys, bool backward) const {
-    const scheduled<Backend>& plan = find(backend, shape, slices, queries, keys);
-    return {&plan, backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : 0}})};
+    const scheduled<Backend>& plan = find(backend, shape, slices, queries, keys, backward);
+    const std::int64_t forward = plan.is_decoding ? on_cuda::flash_decode_scratch(plan.decoding, shape) : 0;
+    return {&plan, backend.template allocate<float>(extents<1>{{backward ? queries * shape.heads : forward}})};
   }
 
   /// As attention_policy says, asynchronous on the backend's lane. Throws shape_error as reserve() and flash_forward.
@@ -89,7 +100,11 @@ class flash_mma::per_batch {
     const auto held = reserve(backend, shape, slices, q.size(0), k.size(0), false);
     const on_cuda::flash_arguments arguments = operands(shape, q, k, v, o.data(), o.stride(), lse.data());
     with_head_dim(shape.head_dim, [&](auto d) {
-      on_cuda::flash_forward<decltype(d)::value>(arguments, view(*held.plan), backend.lane());
+      if (held.plan->is_decoding)
+        on_cuda::flash_decode<decltype(d)::value>(arguments, held.plan->decoding.view(held.plan->tables.data()),
+                                                  held.scratch.view().data(), backend.lane());
+      else
+        on_cuda::flash_forward<decltype(d)::value>(arguments, view(*held.plan), backend.lane());
     });
   }
 
@@ -110,7 +125,7 @@ class flash_mma::per_batch {
     arguments.dk_stride = dk.stride();
     arguments.dv = dv.data();
     arguments.dv_stride = dv.stride();
-    arguments.delta = held.delta.view().data();
+    arguments.delta = held.scratch.view().data();
     with_head_dim(shape.head_dim, [&](auto d) {
       on_cuda::flash_backward<decltype(d)::value>(arguments, view(*held.plan), backend.lane());
     });
@@ -119,19 +134,27 @@ class flash_mma::per_batch {
  private:
   [[nodiscard]] const scheduled<Backend>& find(Backend& backend, const attention_shape& shape,
                                                std::span<const slice> slices, std::int64_t queries,
-                                               std::int64_t keys) const {
+                                               std::int64_t keys, bool backward) const {
+    const bool is_decoding = !backward && on_cuda::flash_decode_serves(slices, queries);
     for (const auto& made : made_)
-      if (made->queries == queries && made->keys == keys && made->shape == shape &&
-          std::ranges::equal(made->slices, slices))
+      if (made->queries == queries && made->keys == keys && made->is_decoding == is_decoding &&
+          made->shape == shape && std::ranges::equal(made->slices, slices))
         return *made;
     auto plan = std::make_unique<scheduled<Backend>>();
     plan->slices.assign(slices.begin(), slices.end());
     plan->shape = shape;
     plan->queries = queries;
     plan->keys = keys;
-    plan->schedule = on_cuda::make_flash_schedule(slices, queries, keys, shape);
-    std::vector<std::byte> bytes(plan->schedule.bytes());
-    plan->schedule.copy_to(bytes.data());
+    plan->is_decoding = is_decoding;
+    std::vector<std::byte> bytes;
+    const auto put = [&](const auto& schedule) {
+      bytes.resize(schedule.bytes());
+      schedule.copy_to(bytes.data());
+    };
+    if (is_decoding)
+      put(plan->decoding = on_cuda::make_flash_decode_schedule(slices, queries, keys, shape));
+    else
+      put(plan->schedule = on_cuda::make_flash_schedule(slices, queries, keys, shape));
     plan->tables = backend.upload(std::span<const std::byte>{bytes});
     made_.push_back(std::move(plan));
     return *made_.back();

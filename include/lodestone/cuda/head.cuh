@@ -103,7 +103,53 @@ __global__ void __launch_bounds__(512) label_gradient_kernel(matrix<const A> log
     for (std::int64_t i = threadIdx.x; i < logits.size(1); i += 512) to[i] = narrow<T>(0.0F);
 }
 
+/// One block of 1024 threads a row; the order of comparisons does not matter.
+template <class A>
+__global__ void __launch_bounds__(1024) largest_kernel(matrix<const A> logits, std::int32_t* ids) {
+  __shared__ A values[32];
+  __shared__ std::int32_t places[32];
+  ptx::let_next_begin();
+  ptx::await_previous();
+  const A* const from = logits.data() + blockIdx.x * logits.stride();
+  const auto width = static_cast<std::int32_t>(logits.size(1));
+  A best = -INFINITY;
+  std::int32_t place = 0x7fff'ffff;
+  const auto take = [&](A value, std::int32_t at) {  // what is no number wins for good
+    if (value > best || (value == best && at < place) || (value != value && best == best)) {
+      best = value;
+      place = at;
+    }
+  };
+#pragma unroll 8
+  for (auto i = static_cast<std::int32_t>(threadIdx.x); i < width; i += 1024) take(from[i], i);
+  const auto join = [&] {
+    for (int offset = 16; offset > 0; offset /= 2) {
+      const A value = __shfl_xor_sync(0xffffffffU, best, offset);
+      const std::int32_t at = __shfl_xor_sync(0xffffffffU, place, offset);
+      take(value, at);
+    }
+  };
+  join();
+  if (threadIdx.x % 32 == 0) {
+    values[threadIdx.x / 32] = best;
+    places[threadIdx.x / 32] = place;
+  }
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  best = values[threadIdx.x];
+  place = places[threadIdx.x];
+  join();
+  if (threadIdx.x == 0) ids[blockIdx.x] = fabsf(best) < INFINITY ? place : -1;
+}
+
 }  // namespace detail
+
+template <class A>
+void largest(cudaStream_t lane, matrix<const A> logits, std::int32_t* ids) {
+  if (logits.size(0) == 0) return;
+  launch_in_line(detail::largest_kernel<A>, dim3(static_cast<unsigned>(logits.size(0))), dim3(1024), 0, lane, "largest",
+                 logits, ids);
+}
 
 template <class A>
 void label_log_probs(cudaStream_t lane, matrix<const A> logits, const std::int64_t* offsets, const std::int32_t* labels,
@@ -133,6 +179,7 @@ void label_gradient(cudaStream_t lane, matrix<const float> logits, vector<const 
 
 #ifdef LODESTONE_INSTANTIATE_KERNELS
 namespace lodestone::on_cuda {
+template void largest(cudaStream_t, matrix<const float>, std::int32_t*);
 template void label_log_probs(cudaStream_t, matrix<const float>, const std::int64_t*, const std::int32_t*, std::int64_t,
                               vector<float>, double*);
 template void label_gradient(cudaStream_t, matrix<const float>, vector<const float>, const std::int64_t*,

@@ -63,6 +63,40 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
+// A kernel that launch_in_line (access.cuh) puts on a lane may begin while the one before it still runs. It calls
+// await_previous() before it reads or writes anything but its arguments and tables that were copied to the device;
+// until then it may ask for what it will read to be brought to L2, which holds no stale bytes. A kernel of little work
+// calls let_next_begin() first of all, one that reads much when it has read it: what is brought to L2 too early is gone
+// again when it is wanted.
+
+/// The next kernel of the lane may begin once every block has said so or is done.
+__device__ __forceinline__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// Waits until all kernels before this one are done and what they wrote can be read.
+__device__ __forceinline__ void await_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/// Asks for `bytes`, a multiple of 16 as the address is, to be brought to L2.
+__device__ __forceinline__ void prefetch(const void* from, unsigned bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+
+/// 16 bytes that nobody reads again: past L1, two lines at a time to L2.
+[[nodiscard]] __device__ __forceinline__ uint4 load_once(const void* from) {
+  uint4 v;
+  asm volatile("ld.global.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
+  return v;
+}
+
 /// threadIdx.x, read anew at each call: what is computed from it does not occupy registers outside its use.
 [[nodiscard]] __device__ __forceinline__ int thread_index() {
   int index;

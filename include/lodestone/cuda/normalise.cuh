@@ -22,6 +22,8 @@ template <int Threads, int N, class T>
 __global__ void __launch_bounds__(256) rmsnorm_kernel(std::int64_t count, std::int64_t groups, std::int64_t size,
                                                       matrix<const T> x, const T* weight, float epsilon, matrix<T> y,
                                                       float* rstd) {
+  ptx::let_next_begin();
+  ptx::await_previous();
   const int lane = static_cast<int>(threadIdx.x) % Threads;
   const std::int64_t group = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / Threads;
   if (group >= count) return;  // whole teams leave: a team is a warp or the block
@@ -224,10 +226,9 @@ void rmsnorm(cudaStream_t lane, matrix<const T> x, vector<const T> weight, float
   detail::with_team<wide>(size, fits, [&](auto threads, auto packed) {
     constexpr int team = decltype(threads)::value;
     const auto blocks = static_cast<unsigned>((count * team + 255) / 256);
-    detail::rmsnorm_kernel<team, decltype(packed)::value, T>
-        <<<blocks, 256, 0, lane>>>(count, x.size(1) / size, size, x, weight.data(), epsilon, y, rstd.data());
+    launch_in_line(detail::rmsnorm_kernel<team, decltype(packed)::value, T>, dim3(blocks), dim3(256), 0, lane,
+                   "rmsnorm", count, x.size(1) / size, size, x, weight.data(), epsilon, y, rstd.data());
   });
-  check_launch("rmsnorm");
 }
 
 template <class T>

@@ -74,6 +74,30 @@ template <class T>
 void rope(cudaStream_t lane, matrix<T> x, std::int64_t head_dim, matrix<const float> cosine, matrix<const float> sine,
           bool interleaved, bool inverse);
 
+/// As rope, of the first `heads` + `kv_heads` heads of each row of qkv [T, (heads + 2 kv_heads) head_dim], pairs as
+/// wide as the head; keys and values then go to row rows[t] of the cache [., 2 kv_heads head_dim], keys first. Keys of
+/// qkv itself stay as they are.
+template <class T>
+void rope_to_cache(cudaStream_t lane, matrix<T> qkv, std::int64_t heads, std::int64_t kv_heads,
+                   matrix<const float> cosine, matrix<const float> sine, bool interleaved, const std::int64_t* rows,
+                   matrix<T> cache);
+
+// few_rows.cuh
+/// Rows of x that few_rows takes.
+inline constexpr std::int64_t most_few_rows = 16;
+/// y [M, N] = x [M, C] w [N, C]^T, plus y where `adds`, for M up to most_few_rows. Rows of x and w lie on 16 bytes and
+/// C is a multiple of 8. A row of y has the same bits whatever M is.
+template <class Y>
+void few_rows(cudaStream_t lane, matrix<const bf16> x, matrix<const bf16> w, matrix<Y> y, bool adds);
+/// Rows of x that few_rows_normed takes: every block normalises all of them for itself.
+inline constexpr std::int64_t most_normed_rows = 4;
+/// Bytes of normalised rows that few_rows_normed keeps in shared memory.
+inline constexpr std::int64_t most_normed_bytes = std::int64_t{64} << 10;
+/// y = few_rows(rmsnorm(x), w), then swiglu where `gates`, with the bits of the operations one by one. C is above 512.
+template <class T>
+void few_rows_normed(cudaStream_t lane, matrix<const T> x, vector<const T> norm, float epsilon, matrix<const T> w,
+                     matrix<T> y, bool gates);
+
 // head.cuh
 /// `log_probs` [offsets[m] - first]: those of label k at k - first, first = offsets[0].
 template <class A>
@@ -83,6 +107,10 @@ void label_log_probs(cudaStream_t lane, matrix<const A> logits, const std::int64
 template <class T>
 void label_gradient(cudaStream_t lane, matrix<const float> logits, vector<const float> lse, const std::int64_t* offsets,
                     const std::int32_t* labels, std::int64_t first, const double* coefficients, matrix<T> d_logits);
+
+/// ids[m]: the largest logit of row m, of equal ones the lowest id; -1 where one is no number, or the largest infinite.
+template <class A>
+void largest(cudaStream_t lane, matrix<const A> logits, std::int32_t* ids);
 
 // optimise.cuh
 /// The scalars of optim::adamw_step in float.

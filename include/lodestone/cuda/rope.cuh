@@ -65,6 +65,36 @@ struct rope_body {
   }
 };
 
+/// A column counts pairs of qkv, half of a head at a time: queries turn in place, keys turn on their way to the cache,
+/// values go there as they are.
+template <class T>
+struct rope_to_cache_body {
+  rope_body<T> turns;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  const std::int64_t* rows;
+  matrix<T> cache;
+  template <int N>
+  __device__ void run(std::int64_t row, std::int64_t column) const {
+    const auto half = static_cast<unsigned>(turns.cosine.size(1));
+    const auto head = static_cast<std::int64_t>(static_cast<unsigned>(column) / half);
+    const unsigned pair = static_cast<unsigned>(column) % half;
+    const bool neighbours = N == 1 && turns.interleaved;
+    const unsigned at = neighbours ? 2 * pair : pair;
+    const unsigned apart = neighbours ? 1 : half;
+    const T* const from = turns.x.data() + row * turns.x.stride() + head * turns.head_dim + at;
+    auto first = load<N>(from);
+    auto second = load<N>(from + apart);
+    if (head < heads + kv_heads)
+#pragma unroll
+      for (int i = 0; i < N; ++i) turns.turn(first[i], second[i], row, pair + i);
+    T* const to = head < heads ? turns.x.data() + row * turns.x.stride() + head * turns.head_dim + at
+                               : cache.data() + rows[row] * cache.stride() + (head - heads) * turns.head_dim + at;
+    store(to, first);
+    store(to + apart, second);
+  }
+};
+
 }  // namespace detail
 
 template <class A>
@@ -84,6 +114,18 @@ void rope(cudaStream_t lane, matrix<T> x, std::int64_t head_dim, matrix<const fl
                  x.size(1) / head_dim * half, body, "rope");
 }
 
+template <class T>
+void rope_to_cache(cudaStream_t lane, matrix<T> qkv, std::int64_t heads, std::int64_t kv_heads,
+                   matrix<const float> cosine, matrix<const float> sine, bool interleaved, const std::int64_t* rows,
+                   matrix<T> cache) {
+  constexpr int N = pack_size<T>;
+  const std::int64_t half = cosine.size(1);
+  const detail::rope_to_cache_body<T> body{
+      {qkv, 2 * half, cosine, sine, interleaved, 1.0F}, heads, kv_heads, rows, cache};
+  launch_rows<N>(lane, !interleaved && half % N == 0 && packs_fit<N>(half, qkv, cache), qkv.size(0),
+                 (heads + 2 * kv_heads) * half, body, "rope_to_cache");
+}
+
 }  // namespace lodestone::on_cuda
 
 #ifdef LODESTONE_INSTANTIATE_KERNELS
@@ -92,5 +134,7 @@ template void rope_table(cudaStream_t, const std::int32_t*, const std::int32_t*,
                          matrix<float>);
 template void rope(cudaStream_t, matrix<float>, std::int64_t, matrix<const float>, matrix<const float>, bool, bool);
 template void rope(cudaStream_t, matrix<bf16>, std::int64_t, matrix<const float>, matrix<const float>, bool, bool);
+template void rope_to_cache(cudaStream_t, matrix<bf16>, std::int64_t, std::int64_t, matrix<const float>,
+                            matrix<const float>, bool, const std::int64_t*, matrix<bf16>);
 }  // namespace lodestone::on_cuda
 #endif

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
@@ -33,6 +34,8 @@ class result_log {
 
   /// Whether there is a result of that id.
   [[nodiscard]] bool contains(std::string_view id) const { return places_.find(id) != places_.end(); }
+  /// The ids that begin with `prefix`, in the order in which their results came.
+  [[nodiscard]] std::vector<std::string> ids(std::string_view prefix = {}) const;
   /// The result's line, without the line end. Throws data_error when there is none.
   [[nodiscard]] std::string read(std::string_view id) const;
   [[nodiscard]] std::size_t size() const { return places_.size(); }                     ///< results so far

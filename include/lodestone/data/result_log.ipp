@@ -1,6 +1,7 @@
 // Definitions of result_log.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -113,6 +114,16 @@ LODESTONE_INLINE std::string result_log::read(place where) const {
     done += static_cast<std::size_t>(got);
   }
   return line;
+}
+
+LODESTONE_INLINE std::vector<std::string> result_log::ids(std::string_view prefix) const {
+  std::vector<std::pair<std::int64_t, const std::string*>> found;
+  for (auto at = places_.lower_bound(prefix); at != places_.end() && std::string_view(at->first).starts_with(prefix); ++at)
+    found.emplace_back(at->second.offset, &at->first);
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> all;
+  for (const auto& [offset, id] : found) all.push_back(*id);
+  return all;
 }
 
 LODESTONE_INLINE std::string result_log::read(std::string_view id) const {

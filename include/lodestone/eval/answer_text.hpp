@@ -25,7 +25,8 @@ namespace lodestone::eval {
 /// the, one space between words. A word ends where letters, digits and underscores end: a combining mark ends it too.
 [[nodiscard]] std::string normalise_answer(std::string_view answer);
 
-/// An answer as LongBench compares Chinese ones: lower case, without ASCII and Chinese punctuation and white space.
+/// An answer as LongBench compares Chinese ones: lower case, without white space, ASCII punctuation and the Chinese
+/// punctuation of its list, which has the closing but not the opening double angle bracket (U+300B, U+300A).
 [[nodiscard]] std::string normalise_chinese_answer(std::string_view answer);
 
 /// Cuts a text into words.

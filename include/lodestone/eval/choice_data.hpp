@@ -1,7 +1,7 @@
 // Readers of multiple-choice benchmarks as they are published: MMLU, ARC, HellaSwag, TruthfulQA.
 //
-// The prompts are those of lm-evaluation-harness 0.4 (MIT licence, copyright 2020 EleutherAI): the tasks mmlu, arc_easy,
-// arc_challenge, hellaswag, truthfulqa_mc1 and truthfulqa_mc2.
+// The prompts are those of lm-evaluation-harness 0.4 (MIT licence, copyright 2020 EleutherAI): the tasks mmlu,
+// arc_easy, arc_challenge, hellaswag, truthfulqa_mc1 and truthfulqa_mc2.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@ namespace lodestone::eval {
 [[nodiscard]] choice_task read_mmlu(const std::filesystem::path& questions, const std::filesystem::path& examples,
                                     std::int64_t shots = 5);
 
-/// ARC, easy or challenge: JSONL with "id", "question", "choices" {"text", "label"} and "answerKey", as allenai/ai2_arc.
-/// The name of the task is "arc". Throws data_error with file and line for records of another shape.
+/// ARC, easy or challenge: JSONL with "id", "question", "choices" {"text", "label"} and "answerKey", as
+/// allenai/ai2_arc. The name of the task is "arc". Throws data_error with file and line for records of another shape.
 [[nodiscard]] choice_task read_arc(const std::filesystem::path& file);
 
-/// HellaSwag: JSONL with "activity_label", "ctx_a", "ctx_b", "endings" and "label", as Rowan/hellaswag. `id` is "ind", or
-/// the record's number. Throws data_error with file and line for records of another shape, also for the test split,
+/// HellaSwag: JSONL with "activity_label", "ctx_a", "ctx_b", "endings" and "label", as Rowan/hellaswag. `id` is "ind",
+/// or the record's number. Throws data_error with file and line for records of another shape, also for the test split,
 /// which has no labels.
 [[nodiscard]] choice_task read_hellaswag(const std::filesystem::path& file);
 

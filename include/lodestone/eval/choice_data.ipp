@@ -50,8 +50,8 @@ namespace detail {
   for (const char* at = text.data(); at != end;) {
     const text::code_point next = text::decode_utf8(at, end);
     const auto value = static_cast<utf8proc_int32_t>(next.value);
-    text::append_utf8(result, static_cast<char32_t>(at == text.data() ? utf8proc_totitle(value)
-                                                                      : utf8proc_tolower(value)));
+    text::append_utf8(result,
+                      static_cast<char32_t>(at == text.data() ? utf8proc_totitle(value) : utf8proc_tolower(value)));
     at += next.length;
   }
   return result;
@@ -83,10 +83,10 @@ struct csv_record {
   const std::string text = read_text(file);
   std::int64_t line = 1;
   if (const std::size_t at = find_broken_utf8(text); at != std::string_view::npos)
-    throw data_error("a byte that is not UTF-8",
-                     source_line(file.string(),
-                                 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')),
-                     "convert the file to UTF-8");
+    throw data_error(
+        "a byte that is not UTF-8",
+        source_line(file.string(), 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')),
+        "convert the file to UTF-8");
   std::vector<csv_record> records;
   csv_record record{{}, line};
   std::string field;
@@ -141,12 +141,14 @@ inline void read_mmlu_file(const std::filesystem::path& file, std::vector<mmlu_q
     for (csv_record& record : read_csv(file)) {
       const std::string where = source_line(file.string(), record.line);
       if (record.fields.size() != 6)
-        throw data_error(std::to_string(record.fields.size()) + " fields instead of a question, four choices and a letter",
-                         where, "give the files of MMLU's archive, or JSONL");
+        throw data_error(
+            std::to_string(record.fields.size()) + " fields instead of a question, four choices and a letter", where,
+            "give the files of MMLU's archive, or JSONL");
       const std::string& letter = record.fields[5];
       if (letter.size() != 1 || letter[0] < 'A' || letter[0] > 'D')
         throw data_error("the answer '" + letter + "' is none of A, B, C and D", where, "a header must go");
-      questions.push_back({subject_of(file), std::move(record.fields[0]),
+      questions.push_back({subject_of(file),
+                           std::move(record.fields[0]),
                            {record.fields.begin() + 1, record.fields.begin() + 5},
                            static_cast<std::size_t>(letter[0] - 'A')});
     }
@@ -194,7 +196,8 @@ inline void for_each_record(const std::filesystem::path& file,
   jsonl_reader reader(file);
   for (json_record record; reader.next(record);)
     each(json_fields::parse(record.text, reader.where(record.line)), record.index);
-  if (reader.count() == 0) throw data_error("holds no question", file.string(), "give the benchmark's records as JSONL");
+  if (reader.count() == 0)
+    throw data_error("holds no question", file.string(), "give the benchmark's records as JSONL");
 }
 
 }  // namespace detail
@@ -216,13 +219,13 @@ LODESTONE_INLINE choice_task read_mmlu(const std::filesystem::path& questions, c
                       detail::replaced(own.subject, "_", " ") + ".\n\n";
       const auto& known = shown[own.subject];
       if (std::ssize(known) < shots)
-        throw data_error(std::to_string(known.size()) + " examples of the subject " + own.subject + ", not " +
-                             std::to_string(shots),
-                         examples.string(), "give the development split, or ask for fewer examples");
+        throw data_error(
+            std::to_string(known.size()) + " examples of the subject " + own.subject + ", not " + std::to_string(shots),
+            examples.string(), "give the development split, or ask for fewer examples");
       for (std::int64_t i = 0; i < shots; ++i) {
         const detail::mmlu_question& example = known[static_cast<std::size_t>(i)];
-        begin->second += detail::mmlu_text(example) + " " + static_cast<char>('A' + static_cast<int>(example.answer)) +
-                         "\n\n";
+        begin->second +=
+            detail::mmlu_text(example) + " " + static_cast<char>('A' + static_cast<int>(example.answer)) + "\n\n";
       }
     }
     choice_question asked{.id = own.subject + "/" + std::to_string(numbers[own.subject]++),

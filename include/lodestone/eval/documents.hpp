@@ -20,9 +20,10 @@ struct text_document {
 };
 
 /// The documents of a .txt file (one), of a JSONL file or JSON array (one a record, in "text"), or of a folder of .txt
-/// files in the order of their names, as PG-19 comes. `id` is the record's "id" (text or a whole number), or "FILE:LINE"
-/// of the name without folders, or the name of the text file without .txt. Throws io_error for what cannot be read and
-/// data_error with file and line for records without text, text that is empty or not UTF-8, and an id that repeats.
+/// files in the order of their names, as PG-19 comes. `id` is the record's "id" (text or a whole number), or
+/// "FILE:LINE" of the name without folders, or the name of the text file without .txt. Throws io_error for what cannot
+/// be read and data_error with file and line for records without text, text that is empty or not UTF-8, and an id that
+/// repeats.
 [[nodiscard]] std::vector<text_document> read_documents(const std::filesystem::path& path);
 
 /// Its tokens, with the tokenizer's first special tokens and without its last ones: a document does not end here.

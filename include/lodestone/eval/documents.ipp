@@ -23,10 +23,11 @@ namespace detail {
 [[nodiscard]] inline text_document read_text_document(const std::filesystem::path& file) {
   text_document own{.id = file.stem().string(), .text = read_text(file)};
   if (const std::size_t at = find_broken_utf8(own.text); at != std::string_view::npos)
-    throw data_error("byte " + std::to_string(at) + " is not UTF-8",
-                     source_line(file.string(), 1 + std::count(own.text.begin(),
-                                                               own.text.begin() + static_cast<std::ptrdiff_t>(at), '\n')),
-                     "convert the file to UTF-8");
+    throw data_error(
+        "byte " + std::to_string(at) + " is not UTF-8",
+        source_line(file.string(),
+                    1 + std::count(own.text.begin(), own.text.begin() + static_cast<std::ptrdiff_t>(at), '\n')),
+        "convert the file to UTF-8");
   if (own.text.empty()) throw data_error("is empty", file.string(), "leave it out");
   return own;
 }

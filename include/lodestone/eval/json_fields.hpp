@@ -81,7 +81,8 @@ class json_fields {
  private:
   json_fields(nlohmann::json value, std::string where, std::string path)
       : value_(std::move(value)), where_(std::move(where)), path_(std::move(path)) {
-    if (!value_.is_object()) fail(path_.empty() ? "the record must be an object" : "\"" + path_ + "\" must be an object");
+    if (!value_.is_object())
+      fail(path_.empty() ? "the record must be an object" : "\"" + path_ + "\" must be an object");
   }
 
   [[nodiscard]] std::string name(const char* key) const { return path_.empty() ? key : path_ + "." + key; }

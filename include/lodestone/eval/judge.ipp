@@ -27,6 +27,10 @@ namespace detail {
   return log_id(task, part) + "/rating/" + std::to_string(number + 1);
 }
 
+[[nodiscard]] inline std::string attempt_id(const std::string& rating, std::int64_t attempt) {
+  return rating + "/attempt/" + std::to_string(attempt + 1);
+}
+
 /// A line of `work`, without the members that say nothing.
 [[nodiscard]] inline std::string work_line(const nlohmann::ordered_json& members) {
   nlohmann::ordered_json line;
@@ -54,6 +58,8 @@ struct rating_state {
   dialogue_state* dialogue = nullptr;
   rating_place place{};
   std::string id{};
+  std::int64_t attempt = 0;   ///< the next one
+  std::int64_t attempts = 0;  ///< that it may have
   std::optional<double> rating{};
   std::string error{};
   bool is_done = false;
@@ -207,15 +213,17 @@ class judging_run {
       for (std::size_t p = 0; p < one.parts.size(); ++p) {
         if (!one.is_open[p] || one.answers.size() < one.parts[p].turns) continue;
         for (std::size_t k = 0; k < one.parts[p].ratings; ++k) {
-          ratings.push_back({&one, {one.number, p, k}, rating_id(name_, one.parts[p].id, k), {}, {}, false});
-          if (work_.contains(ratings.back().id)) take_rating(ratings.back());
+          std::string id = rating_id(name_, one.parts[p].id, k);
+          ratings.push_back({.dialogue = &one, .place = {one.number, p, k}, .id = std::move(id)});
+          take_rating(ratings.back());
         }
       }
-    for (std::int64_t attempt = 0; attempt < judging_.attempts; ++attempt) ask_judge(ratings, attempt);
+    while (ask_judge(ratings)) {
+    }
     for (rating_state& one : ratings) {
       if (one.is_done) continue;
       ++report_.unrated;
-      one.error = "no rating in " + std::to_string(judging_.attempts) + " attempts: " + one.error;
+      one.error = "no rating in " + std::to_string(one.attempt) + " attempts: " + one.error;
       if (options_.keeps_failures) work_.append(one.id, work_line({{"id", one.id}, {"error", one.error}}));
     }
     for (dialogue_state& one : dialogues)
@@ -224,6 +232,16 @@ class judging_run {
   }
 
   void take_rating(rating_state& one) const {
+    for (; work_.contains(attempt_id(one.id, one.attempt)); ++one.attempt) {
+      const std::string id = attempt_id(one.id, one.attempt);
+      const nlohmann::json line = nlohmann::json::parse(work_.read(id));
+      const text::detail::json_place place(line, work_.partial().string() + ": " + id);
+      one.error = place.get("error").is_present() ? place.get("error").text() : unrated(place.need("reply").text());
+    }
+    // Where failures are not kept, a run that begins with all attempts spent has as many again.
+    one.attempts = options_.keeps_failures ? judging_.attempts
+                                           : (one.attempt / judging_.attempts + 1) * judging_.attempts;
+    if (!work_.contains(one.id)) return;
     const nlohmann::json line = nlohmann::json::parse(work_.read(one.id));
     const text::detail::json_place place(line, work_.partial().string() + ": " + one.id);
     one.is_done = true;
@@ -233,33 +251,42 @@ class judging_run {
       one.rating = place.need("rating").number();
   }
 
-  void ask_judge(std::vector<rating_state>& ratings, std::int64_t attempt) {
+  static std::string unrated(std::string_view reply) {
+    constexpr std::size_t most = 200;
+    return "the reply is \"" + std::string(reply.substr(0, most)) + (reply.size() > most ? "...\"" : "\"");
+  }
+
+  /// Asks for the ratings that are missing and have attempts left; false when there are none.
+  bool ask_judge(std::vector<rating_state>& ratings) {
     std::vector<generate::request> requests;
     std::vector<rating_state*> asked;
     for (rating_state& one : ratings) {
-      if (one.is_done) continue;
+      if (one.is_done || one.attempt >= one.attempts) continue;
       const std::span<const std::string> answers(one.dialogue->answers);
       const std::size_t turns = one.dialogue->parts[one.place.part].turns;
-      generate::request made{.prompt = task_.judge(one.place, answers.first(turns), attempt),
+      generate::request made{.prompt = task_.judge(one.place, answers.first(turns), one.attempt),
                              .max_new_tokens = judging_.max_new_tokens,
                              .draw = judging_.draw};
-      made.draw.seed = seed_of(judging_.draw.seed + static_cast<std::uint64_t>(attempt), one.id);
-      if (attempt > 0) made.draw.temperature = std::max(made.draw.temperature, judging_.retry_temperature);
+      made.draw.seed = seed_of(judging_.draw.seed + static_cast<std::uint64_t>(one.attempt), one.id);
+      if (one.attempt > 0) made.draw.temperature = std::max(made.draw.temperature, judging_.retry_temperature);
       requests.push_back(std::move(made));
       asked.push_back(&one);
     }
-    if (requests.empty()) return;
+    if (requests.empty()) return false;
     report_.replies += requests.size();
     judge_.generate(requests, [&](std::size_t k, generate::answer&& reply) {
       rating_state& one = *asked.at(k);
+      const std::int64_t attempt = one.attempt++;
+      const std::string id = attempt_id(one.id, attempt);
       if (reply.why == generate::finish::failed) {
         one.error = reply.error.empty() ? "the judge gave no reply and no reason" : std::move(reply.error);
+        work_.append(id, work_line({{"id", id}, {"error", one.error}}));
         return;
       }
-      one.rating = task_.rating(reply.text);
+      one.rating = task_.rating(one.place, reply.text);
       if (!one.rating) {
-        constexpr std::size_t most = 200;
-        one.error = "the reply is \"" + reply.text.substr(0, most) + (reply.text.size() > most ? "...\"" : "\"");
+        one.error = unrated(reply.text);
+        work_.append(id, work_line({{"id", id}, {"reply", reply.text}}));
         return;
       }
       one.is_done = true;
@@ -268,6 +295,7 @@ class judging_run {
                                       {"reply", reply.text},
                                       {"attempt", attempt + 1}}));
     });
+    return true;
   }
 
   void end_part(const dialogue_state& one, std::size_t p, const std::vector<rating_state>& ratings) {
@@ -324,7 +352,12 @@ LODESTONE_INLINE std::vector<std::string> work_ids(const any_judged& task, const
   for (std::size_t i = 0; i < task.size(); ++i) {
     for (std::size_t turn = 0; turn < task.turns(i); ++turn) add(detail::answer_id(name, task.id(i), turn));
     for (const judged_part& part : task.parts(i))
-      for (std::size_t k = 0; k < part.ratings; ++k) add(detail::rating_id(name, part.id, k));
+      for (std::size_t k = 0; k < part.ratings; ++k) {
+        const std::string id = detail::rating_id(name, part.id, k);
+        for (std::int64_t attempt = 0; work.contains(detail::attempt_id(id, attempt)); ++attempt)
+          add(detail::attempt_id(id, attempt));
+        add(id);
+      }
   }
   return ids;
 }

@@ -37,9 +37,9 @@ struct rating_place {
 ///
 /// Requires `name()`, `size()`; `id(i)`, unique; `turns(i)`, of the user; `ask(i, answers) -> question`, the turn after
 /// these answers; `parts(i) -> std::vector<judged_part>`, the records to make; `judge(place, answers, attempt) ->
-/// std::vector<chat_message>`, what the judge is asked (attempts count from 0); `rating(reply) ->
-/// std::optional<double>`, nothing when the reply has none: the judge is asked again; and `marks(i, part, ratings) ->
-/// std::vector<score>`.
+/// std::vector<chat_message>`, what the judge is asked (attempts count from 0); `rating(place,
+/// reply) -> std::optional<double>`, nothing when the reply has none: the judge is asked again; and `marks(i, part,
+/// ratings) -> std::vector<score>`.
 /// Laws: all are pure.
 template <class T>
 concept judged_dialogue = requires(const T& t, std::size_t i, std::span<const std::string> answers, rating_place place,
@@ -51,7 +51,7 @@ concept judged_dialogue = requires(const T& t, std::size_t i, std::span<const st
   { t.ask(i, answers) } -> std::convertible_to<question>;
   { t.parts(i) } -> std::convertible_to<std::vector<judged_part>>;
   { t.judge(place, answers, attempt) } -> std::convertible_to<std::vector<chat_message>>;
-  { t.rating(reply) } -> std::convertible_to<std::optional<double>>;
+  { t.rating(place, reply) } -> std::convertible_to<std::optional<double>>;
   { t.marks(i, i, ratings) } -> std::convertible_to<std::vector<score>>;
 };
 
@@ -82,7 +82,9 @@ class any_judged {
                                                 std::int64_t attempt) const {
     return held_->judge(place, answers, attempt);
   }
-  [[nodiscard]] std::optional<double> rating(std::string_view reply) const { return held_->rating(reply); }
+  [[nodiscard]] std::optional<double> rating(rating_place place, std::string_view reply) const {
+    return held_->rating(place, reply);
+  }
   [[nodiscard]] std::vector<score> marks(std::size_t i, std::size_t part, std::span<const double> ratings) const {
     return held_->marks(i, part, ratings);
   }
@@ -99,7 +101,7 @@ class any_judged {
     [[nodiscard]] virtual std::vector<judged_part> parts(std::size_t i) const = 0;
     [[nodiscard]] virtual std::vector<chat_message> judge(rating_place place, std::span<const std::string> answers,
                                                           std::int64_t attempt) const = 0;
-    [[nodiscard]] virtual std::optional<double> rating(std::string_view reply) const = 0;
+    [[nodiscard]] virtual std::optional<double> rating(rating_place place, std::string_view reply) const = 0;
     [[nodiscard]] virtual std::vector<score> marks(std::size_t i, std::size_t part,
                                                    std::span<const double> ratings) const = 0;
   };
@@ -119,7 +121,9 @@ class any_judged {
                                                   std::int64_t attempt) const override {
       return own.judge(place, answers, attempt);
     }
-    [[nodiscard]] std::optional<double> rating(std::string_view reply) const override { return own.rating(reply); }
+    [[nodiscard]] std::optional<double> rating(rating_place place, std::string_view reply) const override {
+      return own.rating(place, reply);
+    }
     [[nodiscard]] std::vector<score> marks(std::size_t i, std::size_t part,
                                            std::span<const double> ratings) const override {
       return own.marks(i, part, ratings);
@@ -143,7 +147,9 @@ class any_judged {
                                                   std::int64_t attempt) const override {
       return own.judge(place.dialogue, answers.front(), attempt);
     }
-    [[nodiscard]] std::optional<double> rating(std::string_view reply) const override { return own.rating(reply); }
+    [[nodiscard]] std::optional<double> rating(rating_place, std::string_view reply) const override {
+      return own.rating(reply);
+    }
     [[nodiscard]] std::vector<score> marks(std::size_t i, std::size_t, std::span<const double> ratings) const override {
       return own.marks(i, ratings.front());
     }

@@ -36,9 +36,9 @@ enum class token_edges {
 /// What a key token is. The defaults are the published ones.
 struct key_token_options {
   std::int64_t context = 4096;  ///< tokens of the short context
-  std::int64_t step = 1024;     ///< tokens that share the beginning of a short context, which so has up to this many more
-  double gain = 2.0;            ///< loss with the short context - loss with all before it: more than this, and
-  double loss = 2.0;            ///< loss with all before it: less than this
+  std::int64_t step = 1024;  ///< tokens that share the beginning of a short context, which so has up to this many more
+  double gain = 2.0;         ///< loss with the short context - loss with all before it: more than this, and
+  double loss = 2.0;         ///< loss with all before it: less than this
   token_edges edges = token_edges::trimmed;  ///< of the evaluator's tokens
   std::int64_t batch_tokens = 16'384;        ///< short contexts are computed together up to so many
 };
@@ -60,8 +60,8 @@ struct key_token_options {
 /// A line of a file of key tokens: {"id": "...", "keys": [[40349, 40350], ...]}, in characters, without a line end.
 [[nodiscard]] std::string key_line(std::string_view id, std::span<const text::span_of_text> keys);
 
-/// Reads such a file. Throws io_error, and data_error with file and line for what is not such a line, ranges that do not
-/// ascend, and an id that repeats.
+/// Reads such a file. Throws io_error, and data_error with file and line for what is not such a line, ranges that do
+/// not ascend, and an id that repeats.
 [[nodiscard]] std::map<std::string, text_ranges> read_keys(const std::filesystem::path& file);
 
 /// Reads the key tokens of one document as the published code stores them: "[40349, 40350];[40351, 40358]".
@@ -73,13 +73,13 @@ using key_source = std::function<text_ranges(const text_document&)>;
 /// How documents are measured.
 struct long_perplexity_options {
   token_edges edges = token_edges::trimmed;  ///< of the measured model's tokens
-  bool first_tokens = false;                 ///< the tokenizer's first special tokens; the published code leaves them out
-  record_filter is_done{};                   ///< documents that are there already
+  bool first_tokens = false;  ///< the tokenizer's first special tokens; the published code leaves them out
+  record_filter is_done{};    ///< documents that are there already
 };
 
 /// A record for each document, by its id: "nll" over all tokens but the first and "key_nll" over the key tokens, mean
-/// losses in nats weighted by their numbers of tokens; a document without key tokens has no "key_nll". LongPPL is exp of
-/// the weighted mean of "key_nll". Throws as key_ranges(), data_error for a document of fewer than two tokens and
+/// losses in nats weighted by their numbers of tokens; a document without key tokens has no "key_nll". LongPPL is exp
+/// of the weighted mean of "key_nll". Throws as key_ranges(), data_error for a document of fewer than two tokens and
 /// numeric_error for a log-probability that is not finite, naming the document.
 void long_perplexity(const any_scoring_model& model, const tokenizer& words, std::span<const text_document> documents,
                      const key_source& keys, const long_perplexity_options& options, const record_listener& each);

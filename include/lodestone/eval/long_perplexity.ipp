@@ -78,11 +78,12 @@ LODESTONE_INLINE text_ranges key_ranges(const any_scoring_model& model, const to
         const std::int64_t begin = static_cast<std::int64_t>(i) * options.step;
         if (begin + options.context >= length) return false;
         const std::int64_t end = std::min(begin + options.context + options.step, length);
-        group.assign(1, {all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
-                         options.context});
+        group.assign(
+            1, {all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), options.context});
         return true;
       },
-      options.batch_tokens, [&](std::size_t, const std::vector<std::vector<double>>& scores) {
+      options.batch_tokens,
+      [&](std::size_t, const std::vector<std::vector<double>>& scores) {
         brief.insert(brief.end(), scores.front().begin(), scores.front().end());
       });
   for (std::size_t k = 0; k < whole.size(); ++k) {
@@ -161,9 +162,8 @@ LODESTONE_INLINE void long_perplexity(const any_scoring_model& model, const toke
     tokens.insert(tokens.end(), ids.begin(), ids.end());
     if (tokens.size() < 2)
       throw data_error("has fewer than two tokens, so nothing to predict", "document " + own.id, "leave it out");
-    const std::vector<std::int64_t> chosen = detail::naming(own.id, [&] {
-      return key_tokens(token_places(words, ids, own.text, options.edges), keys(own));
-    });
+    const std::vector<std::int64_t> chosen = detail::naming(
+        own.id, [&] { return key_tokens(token_places(words, ids, own.text, options.edges), keys(own)); });
     const std::vector<double> log_probs = score_tail(model, tokens);
     double sum = 0.0;
     for (const double value : log_probs) sum -= value;

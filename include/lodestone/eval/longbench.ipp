@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <string_view>
+#include <unordered_set>
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/answer_metrics.hpp>
@@ -92,11 +93,14 @@ namespace detail {
 
 LODESTONE_INLINE marked_questions longbench(const std::filesystem::path& file, const benchmark_options& options) {
   std::vector<marked_question> questions;
+  std::unordered_set<std::string> ids;
   detail::each_record(file, [&](const detail::record_fields& fields, std::int64_t line) {
     const std::string& name = fields.text("dataset");
     const published_task* const task = detail::find_longbench_task(name);
     if (task == nullptr) fields.fail("LongBench has no data set '" + name + "'");
     questions.push_back(detail::longbench_question(*task, fields, line, options));
+    std::string& id = questions.back().ask.id;
+    if (!ids.insert(id).second) ids.insert(id += " line " + std::to_string(line));
   });
   return {"longbench/" + file.stem().string(), std::move(questions)};
 }

@@ -77,7 +77,9 @@ class longbench_chat {
   [[nodiscard]] std::vector<judged_part> parts(std::size_t i) const;
   [[nodiscard]] std::vector<chat_message> judge(rating_place place, std::span<const std::string> answers,
                                                 std::int64_t attempt) const;
-  [[nodiscard]] std::optional<double> rating(std::string_view reply) const { return last_bracketed_rating(reply); }
+  [[nodiscard]] std::optional<double> rating(rating_place, std::string_view reply) const {
+    return last_bracketed_rating(reply);
+  }
   [[nodiscard]] std::vector<score> marks(std::size_t i, std::size_t part, std::span<const double> ratings) const;
   ///@}
 

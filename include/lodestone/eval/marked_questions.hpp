@@ -17,8 +17,9 @@ namespace lodestone::eval {
 
 /// A question and what marks an answer to it: always the same metrics, the one that the benchmark reports first.
 struct marked_question {
-  question ask{};                                                     ///< what a model is asked
+  question ask{};  ///< what a model is asked; its prompt is empty where `prompt` writes it
   std::function<std::vector<score>(std::string_view answer)> mark{};  ///< pure
+  std::function<std::string()> prompt{};  ///< writes the prompt each time: questions share a long text that way
 };
 
 /// A task whose questions are in memory.
@@ -33,9 +34,15 @@ class marked_questions {
       if (!ids.insert(each.ask.id).second) throw data_error("two questions have the id '" + each.ask.id + "'", name_);
   }
 
-  [[nodiscard]] const std::string& name() const { return name_; }                       ///< of the task
-  [[nodiscard]] std::size_t size() const { return questions_.size(); }                  ///< how many
-  [[nodiscard]] const question& ask(std::size_t i) const { return questions_[i].ask; }  ///< question i
+  [[nodiscard]] const std::string& name() const { return name_; }                            ///< of the task
+  [[nodiscard]] std::size_t size() const { return questions_.size(); }                       ///< how many
+  [[nodiscard]] const std::string& id(std::size_t i) const { return questions_[i].ask.id; }  ///< of question i
+  /// Question i, with its prompt.
+  [[nodiscard]] question ask(std::size_t i) const {
+    question result = questions_[i].ask;
+    if (questions_[i].prompt) result.prompt = questions_[i].prompt();
+    return result;
+  }
   /// The scores of an answer to question i.
   [[nodiscard]] std::vector<score> mark(std::size_t i, std::string_view answer) const {
     return questions_[i].mark(answer);

@@ -76,7 +76,8 @@ LODESTONE_INLINE void score_choices(const any_scoring_model& model, const tokeni
         if (own.prompt.empty()) throw data_error("has no prompt", where, "leave it out");
         if (own.choices.empty() || own.is_right.size() != own.choices.size())
           throw data_error("has " + std::to_string(own.choices.size()) + " choices and " +
-                               std::to_string(own.is_right.size()) + " marks for them", where);
+                               std::to_string(own.is_right.size()) + " marks for them",
+                           where);
         if (std::find(own.is_right.begin(), own.is_right.end(), true) == own.is_right.end())
           throw data_error("no choice is right", where, "leave it out");
         encoded.clear();
@@ -87,7 +88,8 @@ LODESTONE_INLINE void score_choices(const any_scoring_model& model, const tokeni
         asked.push_back(place++);
         return true;
       },
-      options.batch_tokens, [&](std::size_t i, const std::vector<std::vector<double>>& scores) {
+      options.batch_tokens,
+      [&](std::size_t i, const std::vector<std::vector<double>>& scores) {
         sums.clear();
         for (const std::vector<double>& choice : scores) {
           double sum = 0.0;
@@ -125,8 +127,7 @@ LODESTONE_INLINE std::vector<score> mark_choices(const choice_question& own, cho
     std::vector<double> values;
     for (std::size_t i = 0; i < log_probs.size(); ++i) {
       const std::size_t size = length(own.choices[i]);
-      values.push_back(size == 0 ? -std::numeric_limits<double>::infinity()
-                                 : log_probs[i] / static_cast<double>(size));
+      values.push_back(size == 0 ? -std::numeric_limits<double>::infinity() : log_probs[i] / static_cast<double>(size));
     }
     return values;
   };

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lodestone/core/random.hpp>
@@ -57,7 +59,8 @@ struct needle_options {
 /// behind the last sentence that ends at or before its depth, in tokens of the text.
 ///
 /// Labels: length, depth. Scores: found, the share of values that the answer holds as whole words, in any letter case;
-/// exact_match, 1 when that is all of them.
+/// exact_match, 1 when that is all of them; rouge1_precision, the share of the words of the answer's first line that
+/// the values have (LOGO's evaluation counts so; rouge.hpp).
 class needle {
  public:
   /// `count` measures prompts of the kind that `options.is_chat` names; the haystack's text is copied once. Throws
@@ -108,8 +111,8 @@ static_assert(task<needle>);
 /// Scores: rating, from 1 to 10.
 class judged_needle {
  public:
-  /// The questions of `asked`, which must outlive this.
-  explicit judged_needle(const needle& asked) : asked_(&asked) {}
+  /// The questions of `asked`.
+  explicit judged_needle(needle asked) : asked_(std::make_shared<needle>(std::move(asked))) {}
 
   /// The parts of a judged task.
   ///@{
@@ -122,7 +125,7 @@ class judged_needle {
   ///@}
 
  private:
-  const needle* asked_;
+  std::shared_ptr<const needle> asked_;
 };
 static_assert(judged_task<judged_needle>);
 

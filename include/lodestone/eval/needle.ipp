@@ -10,6 +10,7 @@
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/drawn_words.hpp>
 #include <lodestone/eval/needle.hpp>
+#include <lodestone/eval/rouge.hpp>
 
 namespace lodestone::eval {
 
@@ -229,7 +230,14 @@ LODESTONE_INLINE std::vector<score> needle::mark(std::size_t i, std::string_view
   const std::vector<std::string> all = expected(i);
   const auto found = std::count_if(all.begin(), all.end(), [&](const auto& one) { return holds_words(answer, one); });
   const double share = static_cast<double>(found) / static_cast<double>(all.size());
-  return {{.metric = "found", .value = share}, {.metric = "exact_match", .value = share == 1.0 ? 1.0 : 0.0}};
+  std::string together;
+  for (const std::string& one : all) together.append(together.empty() ? "" : " ").append(one);
+  const std::size_t begin = std::min(answer.find_first_not_of(" \n\t\r"), answer.size());
+  const std::string_view line = answer.substr(begin, answer.find('\n', begin) - begin);
+  const std::vector<rouge_text> reference{rouge_words(together)};
+  return {{.metric = "found", .value = share},
+          {.metric = "exact_match", .value = share == 1.0 ? 1.0 : 0.0},
+          {.metric = "rouge1_precision", .value = rouge_n(rouge_words(line), reference, 1).precision}};
 }
 
 LODESTONE_INLINE std::vector<chat_message> judged_needle::judge(std::size_t i, std::string_view answer,

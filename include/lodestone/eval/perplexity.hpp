@@ -20,9 +20,9 @@ namespace lodestone::eval {
 
 /// A document whose tokens are predicted one by one; the first has nothing before it and is not.
 struct document {
-  std::string id{};                  ///< unique among its neighbours, the same in every run
+  std::string id{};                    ///< unique among its neighbours, the same in every run
   std::vector<std::int32_t> tokens{};  ///< with the first token that the model expects, usually BOS
-  std::vector<label> labels{};       ///< what its records are grouped by
+  std::vector<label> labels{};         ///< what its records are grouped by
 };
 
 /// Hears one record.
@@ -35,9 +35,10 @@ using record_filter = std::function<bool(std::string_view)>;
 struct perplexity_options {
   /// Tokens that a prediction may look back on at most; 0: all that come before it, in one pass.
   std::int64_t window = 0;
-  /// Predictions of a window that count, its last ones: window i sees tokens [i s, i s + w) and predicts the token behind
-  /// each, the first window counts all of these and a later one the last s. Every token but the first is predicted once,
-  /// from at least w - s + 1 tokens where there are as many. In [1, window]; 0: a quarter of the window, at least 1.
+  /// Predictions of a window that count, its last ones: window i sees tokens [i s, i s + w) and predicts the token
+  /// behind each, the first window counts all of these and a later one the last s. Every token but the first is
+  /// predicted once, from at least w - s + 1 tokens where there are as many. In [1, window]; 0: a quarter of the
+  /// window, at least 1.
   std::int64_t stride = 0;
   std::int64_t max_tokens = 0;  ///< only the first of a document; 0: all
   /// Where a new bucket begins, ascending and above 0: a token at position p of its document (from 0) belongs to the

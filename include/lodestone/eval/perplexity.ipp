@@ -79,12 +79,13 @@ LODESTONE_INLINE std::vector<double> token_losses(const any_scoring_model& model
         [&](std::size_t i, scored_group& group) {
           if (i == windows.size()) return false;
           const scoring_window& own = windows[i];
-          group.assign(1, {tokens.subspan(static_cast<std::size_t>(own.begin),
-                                          static_cast<std::size_t>(own.end - own.begin)),
-                           own.first - own.begin});
+          group.assign(
+              1, {tokens.subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.end - own.begin)),
+                  own.first - own.begin});
           return true;
         },
-        options.batch_tokens, [&](std::size_t, const std::vector<std::vector<double>>& scores) {
+        options.batch_tokens,
+        [&](std::size_t, const std::vector<std::vector<double>>& scores) {
           losses.insert(losses.end(), scores.front().begin(), scores.front().end());
         });
   }
@@ -117,9 +118,11 @@ LODESTONE_INLINE void perplexity(const any_scoring_model& model, std::span<const
       return bucket.second == 0 ? length : std::min(bucket.second, length);
     };
     std::erase_if(buckets, [&](const auto& bucket) { return begin_of(bucket) >= end_of(bucket); });
-    const auto id_of = [&](const auto& bucket) { return stem + "/" + detail::bucket_name(bucket.first, bucket.second); };
-    if (options.is_done && std::all_of(buckets.begin(), buckets.end(),
-                                       [&](const auto& bucket) { return options.is_done(id_of(bucket)); }))
+    const auto id_of = [&](const auto& bucket) {
+      return stem + "/" + detail::bucket_name(bucket.first, bucket.second);
+    };
+    if (options.is_done &&
+        std::all_of(buckets.begin(), buckets.end(), [&](const auto& bucket) { return options.is_done(id_of(bucket)); }))
       continue;
     const std::vector<double> losses = token_losses(model, tokens, options);
     for (const auto& bucket : buckets) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -27,14 +28,19 @@ namespace detail {
                        [&](const published_task& task) { return task.name == name; });
 }
 
-/// A question with the prompt and the length of LongBench's data set of that name, or with the user's prompt.
+/// A question with the prompt and the length of LongBench's data set of that name, or with the user's prompt, about a
+/// text that other questions share.
 [[nodiscard]] inline marked_question question_like(std::string_view task, const benchmark_options& options,
-                                                   std::string id, std::string_view context, std::string_view input) {
+                                                   std::string id, std::shared_ptr<const std::string> context,
+                                                   std::string input) {
   const published_task& like = longbench_task(task);
   marked_question result;
   result.ask.id = std::move(id);
-  result.ask.prompt = fill_prompt(options.prompt.empty() ? like.prompt : std::string_view(options.prompt),
-                                  {{"context", context}, {"input", input}});
+  std::string form = options.prompt.empty() ? std::string(like.prompt) : options.prompt;
+  (void)fill_prompt(form, {{"context", ""}, {"input", ""}});  // a form that cannot be filled fails here
+  result.prompt = [form = std::move(form), context = std::move(context), input = std::move(input)] {
+    return fill_prompt(form, {{"context", *context}, {"input", input}});
+  };
   result.ask.max_new_tokens = like.max_new_tokens;
   return result;
 }
@@ -72,7 +78,9 @@ LODESTONE_INLINE marked_questions musique(const std::filesystem::path& file, con
     std::vector<std::string> references{fields.text("answer")};
     if (fields.has("answer_aliases") && !fields.list("answer_aliases").empty())
       for (std::string& alias : fields.texts("answer_aliases")) references.push_back(std::move(alias));
-    questions.push_back(detail::question_like("musique", options, fields.text("id"), context, fields.text("question")));
+    questions.push_back(detail::question_like("musique", options, fields.text("id"),
+                                              std::make_shared<const std::string>(std::move(context)),
+                                              fields.text("question")));
     if (fields.has("question_decomposition"))
       questions.back().ask.labels = {{"hops", std::to_string(fields.list("question_decomposition").size())}};
     questions.back().mark = [references = std::move(references)](std::string_view answer) {
@@ -99,8 +107,9 @@ LODESTONE_INLINE marked_questions two_wiki(const std::filesystem::path& file, co
       detail::add_passage(context, ++number, document[0].get<std::string>(), text);
     }
     std::vector<std::string> references{fields.text("answer")};
-    questions.push_back(
-        detail::question_like("2wikimqa", options, fields.text("_id"), context, fields.text("question")));
+    questions.push_back(detail::question_like("2wikimqa", options, fields.text("_id"),
+                                              std::make_shared<const std::string>(std::move(context)),
+                                              fields.text("question")));
     questions.back().ask.labels = {{"type", fields.text_or("type", "")}};
     questions.back().mark = [references = std::move(references)](std::string_view answer) {
       return detail::phrase_scores(answer, references);
@@ -119,13 +128,14 @@ LODESTONE_INLINE marked_questions qmsum(const std::filesystem::path& file, const
       if (i > 0) transcript += '\n';
       transcript += turn.text("speaker") + ": " + turn.text("content");
     }
+    const auto shared = std::make_shared<const std::string>(std::move(transcript));
     for (const char* kind : {"general", "specific"}) {
       const std::string key = std::string(kind) + "_query_list";
       const std::size_t count = fields.list(key.c_str()).size();
       for (std::size_t i = 0; i < count; ++i) {
         const detail::record_fields asked = fields.element(key.c_str(), i);
         std::string id = "meeting " + std::to_string(line) + " " + kind + " " + std::to_string(i + 1);
-        questions.push_back(detail::question_like("qmsum", options, std::move(id), transcript, asked.text("query")));
+        questions.push_back(detail::question_like("qmsum", options, std::move(id), shared, asked.text("query")));
         questions.back().ask.labels = {{"kind", kind}};
         const std::vector<rouge_text> references{rouge_words(asked.text("answer"), {.is_on = true})};
         questions.back().mark = [references](std::string_view answer) -> std::vector<score> {
@@ -231,7 +241,7 @@ LODESTONE_INLINE marked_questions narrativeqa(const std::filesystem::path& file,
   const std::size_t columns = row.size();
   std::vector<marked_question> questions;
   std::map<std::string, std::int64_t> asked;  // questions about each story
-  std::string story;
+  std::shared_ptr<const std::string> story;
   std::string story_id;
   while (rows.next(row)) {
     if (row.size() != columns) {
@@ -240,8 +250,9 @@ LODESTONE_INLINE marked_questions narrativeqa(const std::filesystem::path& file,
     }
     if (row[column[1]] != set) continue;
     const std::string& id = row[column[0]];
-    if (id != story_id) {
-      story = detail::whole_file(stories / (id + ".content"), "download the stories with NarrativeQA's own script");
+    if (story == nullptr || id != story_id) {
+      story = std::make_shared<const std::string>(
+          detail::whole_file(stories / (id + ".content"), "download the stories with NarrativeQA's own script"));
       story_id = id;
     }
     const std::vector<std::string> references{row[column[3]], row[column[4]]};

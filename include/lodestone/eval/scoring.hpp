@@ -32,8 +32,8 @@ class any_scoring_model {
  public:
   /// Stands for `model`; implicit, so that functions of this room take the model itself.
   template <class Model>
-    requires(!std::same_as<Model, any_scoring_model> && scoring_model<Model>)
-  any_scoring_model(Model& model)  // NOLINT(google-explicit-constructor)
+  requires(!std::same_as<Model, any_scoring_model> && scoring_model<Model>)
+      any_scoring_model(Model& model)  // NOLINT(google-explicit-constructor)
       : log_probs_([&model](const token_batch& batch) { return model.log_probs(batch); }), config_(&model.config()) {}
 
   /// What the model does.
@@ -56,8 +56,8 @@ using group_listener = std::function<void(std::size_t, const std::vector<std::ve
 
 /// Scores groups in order, as many in one batch as `tokens` rows hold and at least one, and calls each(i, ...) once for
 /// every group, in order. Sequences of a batch share their common beginnings (batching/prefix_tree.hpp) unless a layer
-/// of the model has a sliding window. `next(i, group)` fills group number i, whose tokens must live until the next call,
-/// or returns false: there is none. Throws config_error for `tokens` below 1 and what the model throws.
+/// of the model has a sliding window. `next(i, group)` fills group number i, whose tokens must live until the next
+/// call, or returns false: there is none. Throws config_error for `tokens` below 1 and what the model throws.
 void score_groups(const any_scoring_model& model, const std::function<bool(std::size_t, scored_group&)>& next,
                   std::int64_t tokens, const group_listener& each);
 

@@ -10,6 +10,7 @@
 
 #include <lodestone/attention/shape.hpp>
 #include <lodestone/attention/slices.hpp>
+#include <lodestone/host/attention_rows.hpp>
 #include <lodestone/host/attention_tiles.hpp>
 #include <lodestone/host/simd.hpp>
 #include <lodestone/host/tile_product.hpp>
@@ -89,12 +90,13 @@ struct online_softmax {
 }  // namespace attention
 
 /// Forward pass of attention; arguments and laws at the concept attention_policy. Tiles are (query tile, key-value
-/// head).
+/// head); few rows over many keys have a way of their own.
 template <class T>
 void attention_forward(thread_pool& pool, const attention_shape& shape, std::span<const slice> slices,
                        matrix<const T> q, matrix<const T> k, matrix<const T> v, matrix<T> o, vector<T> lse) {
   using namespace attention;
   attention::check<T>(shape, slices, q, k, v, o, lse);
+  if (are_few_rows(slices, k.size(0))) return attention_forward_rows<T>(pool, shape, slices, q, k, v, o, lse);
   const std::int64_t group = shape.group();
   const std::int64_t step = query_tile(group);
   const std::int64_t size = shape.head_dim;

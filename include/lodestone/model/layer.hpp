@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,8 @@ class decoder_layers {
   [[nodiscard]] value_block forward(pass& p, std::int64_t layer) {
     layer_tape<Backend>& tape = p.tapes[static_cast<std::size_t>(layer)];
     const place where = at(p, layer);
+    if constexpr (can_join)
+      if (joins(p, where)) return forward_joined(p, where);
     have(p, layer, activation::attention);
     for (const activation name : {activation::normed_in, activation::raw_qk, activation::qkv})
       if (!p.keeps(layer, name)) tape.drop(name);
@@ -183,7 +186,7 @@ class decoder_layers {
                         const_view(tape.lse.view()), const_view(d_attention.view()), d_q, d_k, values(d_tape));
     }
     tape.drop(activation::attention);
-    rotate(p, where, d_q, d_k, true);
+    rotate(p, where, d_tape, true);
     if (config_.qk_norm) {
       if (!tape.has(activation::raw_qk)) {
         have(p, layer, activation::normed_in);
@@ -255,6 +258,52 @@ class decoder_layers {
   [[nodiscard]] place at(const pass& p, std::int64_t layer) const {
     const bool gathers = p.gathers && layer == config_.layers - 1;
     return {layer, gathers, gathers ? p.m : p.T};
+  }
+
+  /// Whether the backend joins operations of passes of few rows, and the policy's products are no more than products.
+  static constexpr bool can_join = requires { &Backend::joins_operations; } &&
+                                   (std::is_same_v<Projection, projections::dense> ||
+                                    std::is_same_v<Projection, projections::frozen> ||
+                                    std::is_same_v<Projection, projections::lora>);
+
+  /// Whether a layer of a pass that continues sequences is computed by the operations that the backend joins.
+  [[nodiscard]] bool joins(const pass& p, place where) const {
+    if (p.cache == nullptr || p.activations != nullptr || where.gathers || config_.qk_norm ||
+        !Backend::joins_operations(p.T, config_.hidden, config_.rope.dimensions == config_.head_dim))
+      return false;
+    for (const linear& l : {qkv(where.layer, false), gate_up(where.layer, false)})
+      if (l.p.bias.size(0) != 0 || l.p.adapters.adapted.count != 0) return false;
+    return true;
+  }
+
+  /// forward() of such a layer: the same operations on the same numbers, in half as many kernels.
+  [[nodiscard]] value_block forward_joined(pass& p, place where) {
+    Backend& b = backend();
+    const auto epsilon = static_cast<accumulate_type>(config_.norm_epsilon);
+    const std::int64_t unit = where.layer + 1;
+    value_block x = std::move(p.tapes[static_cast<std::size_t>(where.layer)].input);
+    {
+      const value_block fused = allocate(p.T, config_.qkv_size());
+      b.normed_product(const_view(x.view()), norm(unit, parameter::input_norm), epsilon,
+                       qkv(where.layer, false).p.weight, fused.view());
+      const value_view cached = p.cache->layers[static_cast<std::size_t>(where.layer)].view();
+      b.rope_to_cache(fused.view(), shape(), const_view(p.cosine.view()), const_view(p.sine.view()),
+                      config_.rope.interleaved, p.cache_rows, cached);
+      const value_view seen = cached.rows(p.key_begin, p.key_begin + p.keys);
+      const value_block attention = allocate(p.T, config_.q_size());
+      const statistic_block lse = allocate_statistic(p.T * config_.heads);
+      const std::vector<slice> slices = layer_slices(p, where);
+      b.attend(attention_of(p), shape(), std::span<const slice>{slices},
+               const_view(fused.view().columns(0, config_.q_size())),
+               const_view(seen.columns(0, config_.kv_size())),
+               const_view(seen.columns(config_.kv_size(), 2 * config_.kv_size())), attention.view(), lse.view());
+      projection_.forward(b, output(where.layer, false).p, const_view(attention.view()), x.view(), value_type{1});
+    }
+    const value_block activated = allocate(p.T, config_.feed_forward);
+    b.normed_gated_product(const_view(x.view()), norm(unit, parameter::post_norm), epsilon,
+                           gate_up(where.layer, false).p.weight, activated.view());
+    projection_.forward(b, down(where.layer, false).p, const_view(activated.view()), x.view(), value_type{1});
+    return x;
   }
 
   [[nodiscard]] value_block allocate(std::int64_t rows, std::int64_t columns) {
@@ -383,11 +432,15 @@ class decoder_layers {
       }
       case activation::middle:
         have(p, layer, activation::attention);
-        tape.middle = allocate(where.m, config_.hidden);
-        if (where.gathers)
-          b.gather_rows(const_view(tape.input.view()), p.rows, tape.middle.view());
-        else
-          b.copy(const_view(tape.input.view()), tape.middle.view());
+        if (!where.gathers && p.activations == nullptr) {
+          tape.middle = std::move(tape.input);  // which nothing asks for again
+        } else {
+          tape.middle = allocate(where.m, config_.hidden);
+          if (where.gathers)
+            b.gather_rows(const_view(tape.input.view()), p.rows, tape.middle.view());
+          else
+            b.copy(const_view(tape.input.view()), tape.middle.view());
+        }
         projection_.forward(b, output(layer, false).p, const_view(tape.attention.view()), tape.middle.view(),
                             value_type{1});
         break;
@@ -500,16 +553,21 @@ class decoder_layers {
       normalise(queries(tape), parameter::q_norm, tape.raw_q, tape.rstd_q);
       normalise(keys(tape), parameter::k_norm, tape.raw_k, tape.rstd_k);
     }
-    rotate(p, where, queries(tape), keys(tape), false);
+    rotate(p, where, tape, false);
   }
 
-  void rotate(pass& p, place where, value_view q, value_view k, bool inverse) {
-    Backend& b = backend();
-    const auto& cosine = where.gathers ? p.row_cosine : p.cosine;
-    const auto& sine = where.gathers ? p.row_sine : p.sine;
-    b.rope(q, config_.head_dim, const_view(cosine.view()), const_view(sine.view()), config_.rope.interleaved, inverse);
-    b.rope(k, config_.head_dim, const_view(p.cosine.view()), const_view(p.sine.view()), config_.rope.interleaved,
-           inverse);
+  /// Queries and keys, which lie side by side unless the layer gathers.
+  void rotate(pass& p, place where, const layer_tape<Backend>& tape, bool inverse) {
+    const auto turn = [&](value_view x, const auto& cosine, const auto& sine) {
+      backend().rope(x, config_.head_dim, const_view(cosine.view()), const_view(sine.view()), config_.rope.interleaved,
+                     inverse);
+    };
+    if (where.gathers) {
+      turn(queries(tape), p.row_cosine, p.row_sine);
+      turn(keys(tape), p.cosine, p.sine);
+    } else {
+      turn(tape.qkv.view().columns(0, config_.q_size() + config_.kv_size()), p.cosine, p.sine);
+    }
   }
 
   model_config config_;

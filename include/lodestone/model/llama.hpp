@@ -216,6 +216,13 @@ class llama {
                          "batch", "use the tokenizer that belongs to the model");
     if (cache != nullptr) {
       place_in_cache(p, parts);
+      if constexpr (requires { &Backend::joins_operations; })
+        if (Backend::joins_operations(p.T, config_.hidden, true)) {
+          std::vector<std::int64_t> rows;
+          for (const cache_write& own : p.cache_writes)
+            for (std::int64_t i = own.begin; i < own.end; ++i) rows.push_back(own.row + i - own.begin);
+          p.cache_rows = b.upload(std::span<const std::int64_t>{rows});
+        }
     } else {
       p.slices = batch.slices;
       p.keys = p.T;

@@ -184,6 +184,7 @@ struct forward_pass {
   block<typename Backend::value_type, 2, space> output;  ///< [m, E] before the final norm
   kv_cache<Backend>* cache = nullptr;       ///< not null: keys and values go to it and come from it
   std::vector<cache_write> cache_writes;    ///< one for each sequence
+  uploaded<Backend, std::int64_t> cache_rows{};  ///< [T] where backends join operations: the same as a row for each
   std::int64_t key_begin = 0;               ///< first row of the cache that is attended to: row 0 of the slices' keys
   std::int64_t keys = 0;                    ///< rows that are attended to: T, or rows of the cache
   const activation_table* activations = nullptr;  ///< null when no backward pass follows: nothing is kept

@@ -16,14 +16,14 @@ namespace lodestone::synthesis {
 
 /// How a generator is asked.
 struct ask_options {
-  std::uint64_t seed = 42;           ///< an item's sampling is seeded by it, the stage and the item's id alone
-  std::int64_t at_once = 64;         ///< requests that the generator gets together
+  std::uint64_t seed = 42;    ///< an item's sampling is seeded by it, the stage and the item's id alone
+  std::int64_t at_once = 64;  ///< requests that the generator gets together
   /// How tokens are drawn, as the released code of LOGO does; its own seed is not looked at.
   generate::sampling draw{.temperature = 0.7, .top_p = 0.95};
   std::int64_t max_new_tokens = 512;  ///< of an answer, as the released code has it
-  std::int64_t min_new_tokens = 0;   ///< of an answer; the released code asks for 16
-  std::int64_t attempts = 3;         ///< for an answer that has not the form that was asked for, each seeded anew
-  std::vector<std::string> stop{};   ///< an answer ends before the first of these
+  std::int64_t min_new_tokens = 0;    ///< of an answer; the released code asks for 16
+  std::int64_t attempts = 3;          ///< for an answer that has not the form that was asked for, each seeded anew
+  std::vector<std::string> stop{};    ///< an answer ends before the first of these
   /// Hears how many items of a stage are done, after every answer.
   std::function<void(std::string_view stage, std::int64_t done, std::int64_t of)> progress{};
 };
@@ -48,8 +48,8 @@ struct ask_counts {
 /// Items of a stage: a name for each that never changes, what is asked, and the line that records the answer. A line
 /// is one JSON object with the item's "id".
 struct ask_items {
-  std::vector<std::string> ids{};                                         ///< unique
-  std::function<generate::request(std::size_t)> request{};                ///< sampling and limits are filled in
+  std::vector<std::string> ids{};                                           ///< unique
+  std::function<generate::request(std::size_t)> request{};                  ///< sampling and limits are filled in
   std::function<std::string(std::size_t, const generate::answer&)> line{};  ///< empty: counts as failed
 };
 

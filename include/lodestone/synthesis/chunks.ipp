@@ -77,8 +77,8 @@ LODESTONE_INLINE std::vector<token_chunk> chunker::cut(std::string_view text) co
       int rank = 0;
       // Tokens that are looked ahead at: enough to spell one character.
       const std::string ahead = end < size ? decode(range(end, std::min(end + 4, size))) : std::string();
-      const bool is_between = options_.end == chunk_end::token || end == size ||
-                              detail::is_between_words(spelled, ahead);
+      const bool is_between =
+          options_.end == chunk_end::token || end == size || detail::is_between_words(spelled, ahead);
       if (!is_between && best_rank >= 1) continue;
       if (std::ranges::equal(encode(spelled), own)) rank = is_between ? 2 : 1;
       if (rank <= best_rank) continue;

@@ -39,8 +39,8 @@ namespace detail {
 }
 
 [[nodiscard]] inline document read_text_document(const std::filesystem::path& file, const std::string& id) {
-  document one{.id = id, .source = file.parent_path().filename().string(), .text = read_text(file),
-               .where = file.string()};
+  document one{
+      .id = id, .source = file.parent_path().filename().string(), .text = read_text(file), .where = file.string()};
   if (const std::size_t broken = find_broken_utf8(one.text); broken != std::string_view::npos) {
     const auto line = 1 + std::count(one.text.begin(), one.text.begin() + static_cast<std::ptrdiff_t>(broken), '\n');
     throw data_error("not UTF-8", source_line(one.where, line), "convert it: iconv -f ENCODING -t UTF-8");
@@ -55,7 +55,9 @@ inline void read_record_documents(const std::filesystem::path& file, const std::
   jsonl_reader reader(file);
   for (json_record text; reader.next(text);) {
     const record_fields fields(text, reader.name());
-    document one{.id = fields.text_or_number("id"), .source = fields.text("source"), .text = fields.need("text"),
+    document one{.id = fields.text_or_number("id"),
+                 .source = fields.text("source"),
+                 .text = fields.need("text"),
                  .where = reader.where(text.line)};
     if (one.id.empty()) one.id = id + "#" + std::to_string(text.index);
     if (one.source.empty()) one.source = file.stem().string();
@@ -115,15 +117,18 @@ LODESTONE_INLINE std::vector<document_question> read_questions(const std::filesy
   jsonl_reader reader(file);
   for (json_record text; reader.next(text);) {
     const detail::record_fields fields(text, reader.name());
-    document_question one{.id = fields.text_or_number("id"), .document = fields.text_or_number("document"),
-                          .question = fields.need("question"), .answer = fields.text("answer"),
+    document_question one{.id = fields.text_or_number("id"),
+                          .document = fields.text_or_number("document"),
+                          .question = fields.need("question"),
+                          .answer = fields.text("answer"),
                           .where = reader.where(text.line)};
     if (one.document.empty()) fields.fail("no field document", "name the document that the question is about");
     if (!known.contains(one.document))
       fields.fail("there is no document \"" + one.document + "\"", "ids are the names of files below the folder");
     const std::int64_t number = asked[one.document]++;
     if (one.id.empty()) one.id = one.document + "/" + std::to_string(number);
-    if (!ids.insert(one.id).second) fields.fail("the id \"" + one.id + "\" stands twice", "give every question its own");
+    if (!ids.insert(one.id).second)
+      fields.fail("the id \"" + one.id + "\" stands twice", "give every question its own");
     questions.push_back(std::move(one));
   }
   if (questions.empty()) throw data_error("holds no questions", file.string(), "add some, or leave the file out");

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <utility>
 
-#include <nlohmann/json.hpp>
 #include <utf8proc.h>
+#include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
 #include <lodestone/synthesis/documents.ipp>
@@ -21,17 +21,17 @@ namespace detail {
 
 /// English words that hold sentences together, question words among them; sorted.
 inline constexpr auto function_words = std::to_array<std::string_view>(
-    {"a",       "about",  "above",   "according", "after", "again",  "against", "all",    "also",   "am",     "an",
-     "and",     "any",    "are",     "as",        "at",    "be",     "because", "been",   "before", "being",  "below",
-     "between", "both",   "but",     "by",        "can",   "could",  "did",     "do",     "does",   "doing",  "during",
-     "each",    "few",    "for",     "from",      "had",   "has",    "have",    "having", "he",     "her",    "here",
-     "hers",    "him",    "his",     "how",       "i",     "if",     "in",      "into",   "is",     "it",     "its",
-     "just",    "may",    "me",      "might",     "more",  "most",   "must",    "my",     "no",     "nor",    "not",
-     "of",      "off",    "on",      "once",      "one",   "only",   "or",      "other",  "our",    "out",    "over",
-     "own",     "same",   "shall",   "she",       "should", "so",    "some",    "such",   "text",   "than",   "that",
-     "the",     "their",  "them",    "then",      "there", "these",  "they",    "this",   "those",  "through", "to",
-     "too",     "under",  "until",   "up",        "us",    "very",   "was",     "we",     "were",   "what",   "when",
-     "where",   "which",  "while",   "who",       "whom",  "whose",  "why",     "will",   "with",   "would",  "you",
+    {"a",       "about", "above", "according", "after",  "again", "against", "all",    "also",   "am",      "an",
+     "and",     "any",   "are",   "as",        "at",     "be",    "because", "been",   "before", "being",   "below",
+     "between", "both",  "but",   "by",        "can",    "could", "did",     "do",     "does",   "doing",   "during",
+     "each",    "few",   "for",   "from",      "had",    "has",   "have",    "having", "he",     "her",     "here",
+     "hers",    "him",   "his",   "how",       "i",      "if",    "in",      "into",   "is",     "it",      "its",
+     "just",    "may",   "me",    "might",     "more",   "most",  "must",    "my",     "no",     "nor",     "not",
+     "of",      "off",   "on",    "once",      "one",    "only",  "or",      "other",  "our",    "out",     "over",
+     "own",     "same",  "shall", "she",       "should", "so",    "some",    "such",   "text",   "than",    "that",
+     "the",     "their", "them",  "then",      "there",  "these", "they",    "this",   "those",  "through", "to",
+     "too",     "under", "until", "up",        "us",     "very",  "was",     "we",     "were",   "what",    "when",
+     "where",   "which", "while", "who",       "whom",   "whose", "why",     "will",   "with",   "would",   "you",
      "your"});
 
 [[nodiscard]] inline bool is_function_word(std::string_view word) {
@@ -166,7 +166,7 @@ LODESTONE_INLINE std::string stem_of(std::string_view word) {
   constexpr std::string_view doubled = "bdfgmnprt";
   if (is_cut && stem.size() > 3 && stem.back() == stem[stem.size() - 2] &&
       doubled.find(stem.back()) != std::string_view::npos)
-    drop(1);  // planned, plan
+    drop(1);                  // planned, plan
   if (ends("e", 3)) drop(1);  // vote, voted, voting
   return stem;
 }

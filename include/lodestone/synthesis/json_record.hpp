@@ -50,7 +50,8 @@ class record_fields {
   [[nodiscard]] std::string need(const char* key) const {
     std::string value = text(key);
     if (!json_.contains(key)) fail(std::string("no field ") + key, "every record needs it");
-    if (value.find_first_not_of(" \t\r\n") == std::string::npos) fail(std::string(key) + " is empty", "remove the record");
+    if (value.find_first_not_of(" \t\r\n") == std::string::npos)
+      fail(std::string(key) + " is empty", "remove the record");
     return value;
   }
 

@@ -39,17 +39,17 @@ inline constexpr std::string_view released_chunk_separator = " \n ";
 
 /// How pairs are made.
 struct logo_options {
-  selection_options select{};  ///< which chunks answers are made from
-  pair_filter filter{};        ///< which pairs are kept
-  ask_options ask{};           ///< how answers are asked for
+  selection_options select{};    ///< which chunks answers are made from
+  pair_filter filter{};          ///< which pairs are kept
+  ask_options ask{};             ///< how answers are asked for
   question_options questions{};  ///< how questions are made where none are given
   /// The prompt of answers and, as `prefer` reads the pairs, of training: {context} and {question} once each.
   std::string context_form = "{context}\n\n{question}";
-  std::string chunk_separator{};            ///< between the chunks of a prompt
-  prompt_kind prompt = prompt_kind::chat;   ///< how it is put to the generator
-  double common_words = 0.1;                ///< of shared_features
-  bool score_answers = false;               ///< of shared_features: use_answer
-  const imported_scores* scores = nullptr;  ///< in the place of shared_features
+  std::string chunk_separator{};                   ///< between the chunks of a prompt
+  prompt_kind prompt = prompt_kind::chat;          ///< how it is put to the generator
+  double common_words = 0.1;                       ///< of shared_features
+  bool score_answers = false;                      ///< of shared_features: use_answer
+  const imported_scores* scores = nullptr;         ///< in the place of shared_features
   const generate::any_generator* judge = nullptr;  ///< rates answers; none: they are not rated
   bool accept_failures = false;  ///< pairs are written even if answers could not be had; else the next run tries again
   bool only_scores = false;      ///< stop when chunks, questions and scores are written: others can score them
@@ -57,22 +57,22 @@ struct logo_options {
 
 /// What came of a run.
 struct logo_summary {
-  std::int64_t documents = 0;      ///< that were read
-  std::int64_t chunks = 0;         ///< of all documents
-  std::int64_t inexact_chunks = 0; ///< whose text gives other tokens (token_chunk::is_exact)
-  std::int64_t questions = 0;      ///< about all documents
-  std::int64_t unimportant = 0;    ///< questions without important or without irrelevant chunks, left out
-  std::int64_t important = 0;      ///< important chunks of all other questions
-  ask_counts made_questions{};     ///< asking for questions
-  ask_counts answers{};            ///< asking for answers
-  ask_counts ratings{};            ///< asking the judge
-  std::int64_t unanswered = 0;     ///< questions of which an answer failed, left out or waiting for the next run
-  pair_drops drops{};              ///< why answers and questions were left out
-  std::int64_t pairs = 0;          ///< records that were written
-  std::int64_t rejected = 0;       ///< dis-preferred answers of all of them
-  double preferred_metric = 0.0;   ///< mean over the questions whose right answer is known
-  double rejected_metric = 0.0;    ///< mean over their dis-preferred answers, before the filter
-  bool is_complete = false;        ///< the output has its name
+  std::int64_t documents = 0;       ///< that were read
+  std::int64_t chunks = 0;          ///< of all documents
+  std::int64_t inexact_chunks = 0;  ///< whose text gives other tokens (token_chunk::is_exact)
+  std::int64_t questions = 0;       ///< about all documents
+  std::int64_t unimportant = 0;     ///< questions without important or without irrelevant chunks, left out
+  std::int64_t important = 0;       ///< important chunks of all other questions
+  ask_counts made_questions{};      ///< asking for questions
+  ask_counts answers{};             ///< asking for answers
+  ask_counts ratings{};             ///< asking the judge
+  std::int64_t unanswered = 0;      ///< questions of which an answer failed, left out or waiting for the next run
+  pair_drops drops{};               ///< why answers and questions were left out
+  std::int64_t pairs = 0;           ///< records that were written
+  std::int64_t rejected = 0;        ///< dis-preferred answers of all of them
+  double preferred_metric = 0.0;    ///< mean over the questions whose right answer is known
+  double rejected_metric = 0.0;     ///< mean over their dis-preferred answers, before the filter
+  bool is_complete = false;         ///< the output has its name
 
   /// One JSON object.
   [[nodiscard]] std::string to_json() const;

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
+#include <lodestone/eval/judge_rating.hpp>
 #include <lodestone/synthesis/json_record.hpp>
 #include <lodestone/synthesis/logo.hpp>
 #include <lodestone/synthesis/run_settings.hpp>
@@ -126,8 +127,7 @@ class preference_maker {
     if (questions_.empty()) all.update(settings_of(options_.questions));
     if (options_.scores != nullptr) {
       std::uint64_t value = 0;
-      for (const auto& [id, scores] : *options_.scores)
-        value = seed_of(seed_of(value, id), json(scores).dump());
+      for (const auto& [id, scores] : *options_.scores) value = seed_of(seed_of(value, id), json(scores).dump());
       all["scores"] = std::to_string(value);
     }
     return all.dump();
@@ -165,8 +165,7 @@ class preference_maker {
     if (questions_.empty()) {
       const std::vector<question_task> tasks = question_tasks(documents_, options_.questions, options_.ask.seed);
       result_log log = files_.open_log("proposals");
-      summary_.made_questions =
-          ask_for_questions(model_, documents_, tasks, options_.questions, options_.ask, log);
+      summary_.made_questions = ask_for_questions(model_, documents_, tasks, options_.questions, options_.ask, log);
       failed_ = summary_.made_questions.failed;
       if (!may_go_on(summary_.made_questions)) return false;
       std::vector<std::string> ids;
@@ -175,16 +174,17 @@ class preference_maker {
         if (!log.contains(task.id)) continue;
         std::int64_t number = 0;
         for (std::string& question : questions_of(log.read(task.id)))
-          questions_.push_back({task.id + "/" + std::to_string(++number), documents_[task.document].id,
-                                std::move(question), {}, {}});
+          questions_.push_back(
+              {task.id + "/" + std::to_string(++number), documents_[task.document].id, std::move(question), {}, {}});
       }
       files_.write_stage("proposals", log, ids);
     }
     for (const document_question& one : questions_) {
       const auto found = number_of_.find(one.document);
       if (found == number_of_.end())
-        throw data_error("the question \"" + one.id + "\" is about the document \"" + one.document +
-                             "\", which is not there", one.where, "name one of the documents");
+        throw data_error(
+            "the question \"" + one.id + "\" is about the document \"" + one.document + "\", which is not there",
+            one.where, "name one of the documents");
       document_of_.push_back(found->second);
     }
     summary_.questions = static_cast<std::int64_t>(questions_.size());
@@ -217,9 +217,9 @@ class preference_maker {
                            questions_[q].where, "score the chunks of " + files_.stage("chunks").string());
         scores_.push_back(found->second);
       }
-      chosen_.push_back(select_chunks(scores_[q], options_.select,
-                                      random_stream(seed_of(options_.ask.seed, questions_[q].id),
-                                                    random_purpose::synthesis, 2)));
+      chosen_.push_back(
+          select_chunks(scores_[q], options_.select,
+                        random_stream(seed_of(options_.ask.seed, questions_[q].id), random_purpose::synthesis, 2)));
       if (chosen_[q])
         summary_.important += static_cast<std::int64_t>(chosen_[q]->important.size());
       else
@@ -325,7 +325,7 @@ class preference_maker {
       return request;
     };
     items.line = [&](std::size_t i, const generate::answer& reply) -> std::string {
-      const std::optional<double> rating = parse_rating(reply.text);
+      const std::optional<double> rating = eval::last_bracketed_rating(reply.text);
       if (!rating) return {};
       return to_line({{"id", items.ids[i]}, {"rating", *rating}, {"reply", reply.text}});
     };
@@ -333,6 +333,8 @@ class preference_maker {
     ask_options how = options_.ask;
     how.stop.clear();
     how.min_new_tokens = 0;
+    how.max_new_tokens = 512;  // a sentence and a number
+    how.draw = {};             // the most likely rating
     return ask(*options_.judge, items, "ratings", log, how);
   }
 
@@ -389,14 +391,10 @@ class preference_maker {
     json context = json::array(), rejected = json::array();
     for (const std::int64_t k : chosen.context) context.push_back(texts_[document_of_[q]][static_cast<std::size_t>(k)]);
     for (const std::size_t j : kept) rejected.push_back(all.rejected[j]);
-    json line{{"id", questions_[q].id},
-              {"document", questions_[q].document},
-              {"context", std::move(context)},
-              {"question", questions_[q].question},
-              {"chosen", all.preferred},
-              {"rejected", std::move(rejected)},
-              {"chunks", chosen.context},
-              {"important", chosen.preferred}};
+    json line{{"id", questions_[q].id},        {"document", questions_[q].document},
+              {"context", std::move(context)}, {"question", questions_[q].question},
+              {"chosen", all.preferred},       {"rejected", std::move(rejected)},
+              {"chunks", chosen.context},      {"important", chosen.preferred}};
     if (!all.gold.empty()) line["answer"] = all.gold;
     return to_line(line);
   }
@@ -433,31 +431,30 @@ class preference_maker {
 }  // namespace detail
 
 LODESTONE_INLINE std::string logo_summary::to_json() const {
-  detail::json text{{"documents", documents},
-                    {"chunks", chunks},
-                    {"inexact_chunks", inexact_chunks},
-                    {"questions", questions},
-                    {"unimportant", unimportant},
-                    {"important_chunks_per_question",
-                     questions == unimportant
-                         ? 0.0
-                         : static_cast<double>(important) / static_cast<double>(questions - unimportant)},
-                    {"unanswered", unanswered},
-                    {"empty_preferred", drops.empty_preferred},
-                    {"poor_preferred", drops.poor_preferred},
-                    {"empty_rejected", drops.empty_rejected},
-                    {"equal", drops.equal},
-                    {"not_worse", drops.not_worse},
-                    {"not_rated_worse", drops.not_rated_worse},
-                    {"none_left", drops.none_left},
-                    {"pairs", pairs},
-                    {"rejected", rejected},
-                    {"preferred_metric", preferred_metric},
-                    {"rejected_metric", rejected_metric},
-                    {"asked_questions", detail::counts_of(made_questions)},
-                    {"asked_answers", detail::counts_of(answers)},
-                    {"asked_ratings", detail::counts_of(ratings)},
-                    {"complete", is_complete}};
+  detail::json text{
+      {"documents", documents},
+      {"chunks", chunks},
+      {"inexact_chunks", inexact_chunks},
+      {"questions", questions},
+      {"unimportant", unimportant},
+      {"important_chunks_per_question",
+       questions == unimportant ? 0.0 : static_cast<double>(important) / static_cast<double>(questions - unimportant)},
+      {"unanswered", unanswered},
+      {"empty_preferred", drops.empty_preferred},
+      {"poor_preferred", drops.poor_preferred},
+      {"empty_rejected", drops.empty_rejected},
+      {"equal", drops.equal},
+      {"not_worse", drops.not_worse},
+      {"not_rated_worse", drops.not_rated_worse},
+      {"none_left", drops.none_left},
+      {"pairs", pairs},
+      {"rejected", rejected},
+      {"preferred_metric", preferred_metric},
+      {"rejected_metric", rejected_metric},
+      {"asked_questions", detail::counts_of(made_questions)},
+      {"asked_answers", detail::counts_of(answers)},
+      {"asked_ratings", detail::counts_of(ratings)},
+      {"complete", is_complete}};
   return text.dump();
 }
 

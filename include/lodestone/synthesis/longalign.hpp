@@ -24,8 +24,9 @@ using text_length = std::function<std::int64_t(std::string_view)>;
 
 /// Which documents are used.
 struct sample_options {
-  std::int64_t count = 0;                        ///< documents; 0: all that the limits and quotas leave
-  std::map<std::string, std::int64_t> quotas{};  ///< most documents of a source; a source that is not named has no limit
+  std::int64_t count = 0;  ///< documents; 0: all that the limits and quotas leave
+  std::map<std::string, std::int64_t>
+      quotas{};  ///< most documents of a source; a source that is not named has no limit
   /// A document is drawn in proportion to its length to this power: 0 draws all alike, 1 makes one of twice the length
   /// twice as likely. The paper draws longer ones more often and does not say how much.
   double length_power = 1.0;
@@ -53,8 +54,8 @@ struct sample_counts {
 
 /// How instruction data is made.
 struct longalign_options {
-  sample_options sample{};       ///< which documents are used
-  question_options questions{};  ///< what they are asked about
+  sample_options sample{};                                 ///< which documents are used
+  question_options questions{};                            ///< what they are asked about
   ask_options ask{.max_new_tokens = 1024, .attempts = 3};  ///< how answers are asked for
   text_length length{};          ///< the unit of the limits and of the records' `length`; empty: characters
   bool accept_failures = false;  ///< records are written even if answers could not be had
@@ -62,17 +63,17 @@ struct longalign_options {
 
 /// What came of a run.
 struct longalign_summary {
-  std::int64_t documents = 0;       ///< that were read
-  std::int64_t sampled = 0;         ///< that were used
-  sample_counts left_out{};         ///< why others were not
-  ask_counts made_questions{};      ///< asking for questions
-  ask_counts answers{};             ///< asking one of each five
-  std::int64_t empty_answers = 0;   ///< answers without text: left out
-  std::int64_t records = 0;         ///< that were written
-  std::map<std::string, std::int64_t> per_source{};  ///< records by source
-  std::map<std::string, std::int64_t> per_kind{};    ///< records by kind of question
+  std::int64_t documents = 0;                          ///< that were read
+  std::int64_t sampled = 0;                            ///< that were used
+  sample_counts left_out{};                            ///< why others were not
+  ask_counts made_questions{};                         ///< asking for questions
+  ask_counts answers{};                                ///< asking one of each five
+  std::int64_t empty_answers = 0;                      ///< answers without text: left out
+  std::int64_t records = 0;                            ///< that were written
+  std::map<std::string, std::int64_t> per_source{};    ///< records by source
+  std::map<std::string, std::int64_t> per_kind{};      ///< records by kind of question
   std::map<std::string, std::int64_t> per_language{};  ///< records by language
-  bool is_complete = false;         ///< the output has its name
+  bool is_complete = false;                            ///< the output has its name
 
   /// One JSON object.
   [[nodiscard]] std::string to_json() const;

@@ -46,9 +46,8 @@ LODESTONE_INLINE std::vector<std::size_t> sample_documents(std::span<const docum
       keys.emplace_back(std::log(1.0 - random.uniform()) / weight, d);  // the logarithm of u^(1 / weight)
     }
   }
-  std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first > b.first : a.second < b.second;
-  });
+  std::sort(keys.begin(), keys.end(),
+            [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
   std::map<std::string_view, std::int64_t> used;
   std::vector<std::size_t> chosen;
   for (const auto& [key, d] : keys) {
@@ -78,13 +77,13 @@ class instruction_maker {
       : model_(model), options_(options), files_(output, settings(documents)) {
     summary_.documents = static_cast<std::int64_t>(documents.size());
     for (const auto& [source, quota] : options.sample.quotas)
-      if (quota < 0 || std::none_of(documents.begin(), documents.end(),
-                                    [&](const document& one) { return one.source == source; }))
-        throw config_error(quota < 0 ? "the quota of \"" + source + "\" is negative"
-                                     : "no document has the source \"" + source + "\"",
-                           "quotas", "name the sources of the documents");
-    for (const std::size_t d : sample_documents(documents, options.sample, options.ask.seed, options.length,
-                                                &summary_.left_out))
+      if (quota < 0 ||
+          std::none_of(documents.begin(), documents.end(), [&](const document& one) { return one.source == source; }))
+        throw config_error(
+            quota < 0 ? "the quota of \"" + source + "\" is negative" : "no document has the source \"" + source + "\"",
+            "quotas", "name the sources of the documents");
+    for (const std::size_t d :
+         sample_documents(documents, options.sample, options.ask.seed, options.length, &summary_.left_out))
       documents_.push_back(documents[d]);
     summary_.sampled = static_cast<std::int64_t>(documents_.size());
     if (documents_.empty())
@@ -152,8 +151,7 @@ class instruction_maker {
     items.request = [&](std::size_t k) {
       generate::request request;
       request.prompt = std::vector<chat_message>{
-          {chat_role::user,
-           answer_prompt(documents_[tasks_[tasks[k]].document].text, question_of(proposals, tasks[k])),
+          {chat_role::user, answer_prompt(documents_[tasks_[tasks[k]].document].text, question_of(proposals, tasks[k])),
            std::nullopt}};
       return request;
     };

@@ -16,11 +16,11 @@ namespace lodestone::synthesis {
 
 /// The answers to one question, and what is known about them.
 struct candidate_answers {
-  std::string question{};                                ///< what was asked
-  std::string gold{};                                    ///< the right answer; empty: not known
-  std::string preferred{};                               ///< made from the important chunks
+  std::string question{};                                 ///< what was asked
+  std::string gold{};                                     ///< the right answer; empty: not known
+  std::string preferred{};                                ///< made from the important chunks
   std::vector<std::string> rejected{};                    ///< made from others
-  std::optional<double> preferred_rating{};              ///< a judge's
+  std::optional<double> preferred_rating{};               ///< a judge's
   std::vector<std::optional<double>> rejected_ratings{};  ///< as many as rejected, or none
 };
 
@@ -57,12 +57,9 @@ struct pair_filter {
 [[nodiscard]] double agreement(std::string_view answer, std::string_view gold);
 
 /// What a judge is asked about one answer: question, right answer if it is known, the answer. It is to end with a
-/// rating from 1 to 10, as [[n]].
+/// rating from 1 to 10, as [[n]], which eval::last_bracketed_rating() reads.
 [[nodiscard]] std::vector<chat_message> rating_prompt(std::string_view question, std::string_view gold,
                                                       std::string_view answer);
-
-/// The number in the last [[n]] of a judge's reply, 1 to 10 or a decimal fraction between; nothing when there is none.
-[[nodiscard]] std::optional<double> parse_rating(std::string_view reply);
 
 }  // namespace lodestone::synthesis
 

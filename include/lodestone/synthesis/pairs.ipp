@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
-
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/answer_text.hpp>
@@ -79,23 +77,10 @@ LODESTONE_INLINE std::vector<chat_message> rating_prompt(std::string_view questi
   text += question;
   if (!gold.empty()) text.append("\n\n[Reference answer]\n").append(gold);
   text.append("\n\n[Answer to rate]\n").append(answer);
-  text += "\n\nSay in one sentence what is right and what is wrong in it. Then end with the rating in double brackets, "
-          "for example: [[5]]";
+  text +=
+      "\n\nSay in one sentence what is right and what is wrong in it. Then end with the rating in double brackets, "
+      "for example: [[5]]";
   return {{chat_role::user, std::move(text), std::nullopt}};
-}
-
-LODESTONE_INLINE std::optional<double> parse_rating(std::string_view reply) {
-  for (std::size_t at = reply.rfind("[["); at != std::string_view::npos;
-       at = at == 0 ? std::string_view::npos : reply.rfind("[[", at - 1)) {
-    const char* const begin = reply.data() + at + 2;
-    const char* const end = reply.data() + reply.size();
-    double value = 0.0;
-    const auto read = std::from_chars(begin, end, value, std::chars_format::fixed);
-    if (read.ec == std::errc{} && end - read.ptr >= 2 && read.ptr[0] == ']' && read.ptr[1] == ']' && value >= 1.0 &&
-        value <= 10.0)
-      return value;
-  }
-  return std::nullopt;
 }
 
 }  // namespace lodestone::synthesis

@@ -22,9 +22,9 @@ namespace lodestone::synthesis {
 struct question_options {
   std::int64_t count = 5;  ///< questions of one prompt; an answer with fewer is asked for again
   std::vector<question_kind> kinds{all_question_kinds.begin(), all_question_kinds.end()};  ///< to draw from
-  std::int64_t prompts = 1;          ///< prompts about each document, of different kinds: kinds.size() at most
-  std::optional<language> tongue{};  ///< of prompts and questions; none: that of each document
-  std::int64_t max_new_tokens = 512; ///< of the answer with the questions
+  std::int64_t prompts = 1;           ///< prompts about each document, of different kinds: kinds.size() at most
+  std::optional<language> tongue{};   ///< of prompts and questions; none: that of each document
+  std::int64_t max_new_tokens = 512;  ///< of the answer with the questions
 };
 
 /// One prompt for questions.
@@ -35,8 +35,8 @@ struct question_task {
   language tongue = language::english;          ///< in which language
 };
 
-/// The prompts about each document. Its kinds are drawn by the seed and the document's id alone. Throws config_error for
-/// no kinds, more prompts than kinds, and less than one question.
+/// The prompts about each document. Its kinds are drawn by the seed and the document's id alone. Throws config_error
+/// for no kinds, more prompts than kinds, and less than one question.
 [[nodiscard]] std::vector<question_task> question_tasks(std::span<const document> documents,
                                                         const question_options& options, std::uint64_t seed);
 

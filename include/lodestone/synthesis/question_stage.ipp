@@ -31,8 +31,7 @@ LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const docum
   return tasks;
 }
 
-LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model,
-                                              std::span<const document> documents,
+LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model, std::span<const document> documents,
                                               std::span<const question_task> tasks, const question_options& options,
                                               const ask_options& how, result_log& log) {
   ask_items items;
@@ -40,8 +39,8 @@ LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& mod
   items.request = [&](std::size_t i) {
     generate::request request;
     request.prompt = std::vector<chat_message>{
-        {chat_role::user, question_prompt(documents[tasks[i].document].text, tasks[i].kind, tasks[i].tongue,
-                                          options.count),
+        {chat_role::user,
+         question_prompt(documents[tasks[i].document].text, tasks[i].kind, tasks[i].tongue, options.count),
          std::nullopt}};
     return request;
   };

@@ -47,10 +47,10 @@ struct selection_options {
 
 /// Chunks by number, each list ascending: chunks are read in the order of the document.
 struct selection {
-  std::vector<std::int64_t> important{};               ///< all that the rule calls important
-  std::vector<std::int64_t> preferred{};               ///< what the preferred answer is made from
-  std::vector<std::vector<std::int64_t>> rejected{};   ///< what each dis-preferred answer is made from
-  std::vector<std::int64_t> context{};                 ///< what the trained model sees with all answers
+  std::vector<std::int64_t> important{};              ///< all that the rule calls important
+  std::vector<std::int64_t> preferred{};              ///< what the preferred answer is made from
+  std::vector<std::vector<std::int64_t>> rejected{};  ///< what each dis-preferred answer is made from
+  std::vector<std::int64_t> context{};                ///< what the trained model sees with all answers
 };
 
 /// Throws config_error for numbers that cannot be met: no rejected answer, a context without room for a distractor.

@@ -46,8 +46,8 @@ inline void append(chunk_numbers& to, const chunk_numbers& more) { to.insert(to.
                                                                  const selection_options& options) {
   const chunk_numbers kept = first_of(best, static_cast<std::size_t>(options.context));
   if (kept.size() < 2 || scores[static_cast<std::size_t>(kept.back())] < options.least) return std::nullopt;
-  selection chosen{.important = ascending(kept), .preferred = ascending(kept), .rejected = {},
-                   .context = ascending(kept)};
+  selection chosen{
+      .important = ascending(kept), .preferred = ascending(kept), .rejected = {}, .context = ascending(kept)};
   const std::size_t half = kept.size() / 2;
   for (std::int64_t j = 0; j < options.rejected; ++j)
     chosen.rejected.push_back(ascending(j % 2 == 0 ? first_of(kept, half) : last_of(kept, half)));

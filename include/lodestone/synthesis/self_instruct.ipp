@@ -34,11 +34,12 @@ inline std::string replace_count(std::string text, std::int64_t count) {
                         : "Read the text above and write {n} English questions about it. The questions should differ "
                           "from each other and together cover every part of the text.";
     case question_kind::summary:
-      return is_chinese ? "请根据上文提出{n}个需要总结，或需要综合多处内容才能回答的中文问题。问题要多样，并覆盖全文的各"
-                          "个部分。"
-                        : "Read the text above and write {n} English questions that can only be answered by "
-                          "summarising it or by bringing together what several parts of it say. The questions should "
-                          "differ from each other and together cover every part of the text.";
+      return is_chinese
+                 ? "请根据上文提出{n}个需要总结，或需要综合多处内容才能回答的中文问题。问题要多样，并覆盖全文的各"
+                   "个部分。"
+                 : "Read the text above and write {n} English questions that can only be answered by "
+                   "summarising it or by bringing together what several parts of it say. The questions should "
+                   "differ from each other and together cover every part of the text.";
     case question_kind::reasoning:
       return is_chinese ? "请根据上文提出{n}个需要多步推理才能回答的中文问题。问题要多样，并覆盖全文的各个部分。"
                         : "Read the text above and write {n} English questions that take several steps of reasoning "
@@ -112,18 +113,21 @@ namespace detail {
 /// The number that a line begins with and, in `rest`, what follows its mark; 0 when the line has no number.
 [[nodiscard]] inline std::int64_t number_of_line(std::string_view line, std::string_view& rest) {
   line = without_blanks(line);
-  while (take(line, "#")) {}
-  while (take(line, " ")) {}
+  while (take(line, "#")) {
+  }
+  while (take(line, " ")) {
+  }
   if (line.starts_with("- ") || line.starts_with("* ")) line.remove_prefix(2);
   const bool is_bold = take(line, "**");
   for (const std::string_view word : {"Questions", "Question", "question", "问题", "問題", "Q"})
     if (take(line, word)) break;
-  while (take(line, " ")) {}
+  while (take(line, " ")) {
+  }
   static_cast<void>(take(line, "("));
   const std::int64_t number = take_number(line);
   if (number == 0) return 0;
   bool is_marked = false;
-  const auto take_bold = [&] { is_bold && take(line, "**"); };
+  const auto take_bold = [&] { is_bold&& take(line, "**"); };
   take_bold();
   for (const std::string_view mark : {":", "：", ".", "．", "、", ")", "）"})
     if (take(line, mark)) {

@@ -53,9 +53,7 @@ LODESTONE_INLINE bool stage_files::is_done() const {
   return fs::exists(output_);
 }
 
-LODESTONE_INLINE result_log stage_files::open_log(std::string_view name) const {
-  return {log_name(name), settings_};
-}
+LODESTONE_INLINE result_log stage_files::open_log(std::string_view name) const { return {log_name(name), settings_}; }
 
 LODESTONE_INLINE void stage_files::write_lines(const std::filesystem::path& file,
                                                const std::function<std::string()>& next) {

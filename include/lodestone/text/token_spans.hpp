@@ -29,8 +29,8 @@ struct span_of_text {
 /// Throws data_error for text that is not UTF-8.
 [[nodiscard]] std::vector<span_of_text> in_characters(std::span<const span_of_text> bytes, std::string_view text);
 
-/// The tokens [begin, end) that have bytes of the range; empty, at the place where they would stand, for an empty range.
-/// `spans` are those of token_spans().
+/// The tokens [begin, end) that have bytes of the range; empty, at the place where they would stand, for an empty
+/// range. `spans` are those of token_spans().
 [[nodiscard]] span_of_text tokens_within(std::span<const span_of_text> spans, span_of_text bytes);
 
 }  // namespace lodestone::text
