@@ -686,7 +686,8 @@ void table::fill() {
        "long_perplexity: JSONL of key tokens that another model found (default: the model itself finds them)");
   text("chinese_words", eval, s_.chinese_words,
        "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
-  text("judge_template", eval, s_.judge_template, "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
+  text("judge_template", eval, s_.judge_template,
+       "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
   whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
   text("human_scores", eval, s_.human_scores,
        "JSONL with id (TASK/ID) and score: rank correlations with them are computed");
