@@ -1,12 +1,15 @@
 #include "data_parts.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <string_view>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/file.hpp>
 #include <lodestone/data/mixture.hpp>
 #include <lodestone/data/token_store.hpp>
 #include <lodestone/text/chat_families.hpp>
+#include <lodestone/text/chat_program.hpp>
 #include <lodestone/text/special_tokens.hpp>
 #include <lodestone/train/recorders/format.hpp>
 
@@ -37,9 +40,25 @@ lodestone::chat_template make_template(const settings& s, const lodestone::speci
     form.trim = t.trim;
     return form;
   }
-  if (s.template_name != "auto") return lodestone::find_chat_template(s.template_name);
-  return lodestone::detect_chat_template(specials.chat_template,
-                                         [&](std::string_view token) { return tokenizer.id_of(token).has_value(); });
+  const lodestone::chat_program_options options{{}, s.template_values, s.template_date};
+  const std::string_view name = s.template_name;
+  if (name == "auto") {
+    lodestone::chat_choice choice = lodestone::choose_chat_template(
+        specials, [&](std::string_view token) { return tokenizer.id_of(token).has_value(); }, options);
+    if (!choice.note.empty()) note("warning: " + choice.note);
+    return std::move(choice.form);
+  }
+  constexpr std::string_view rendered = "rendered";
+  if (name == rendered) return lodestone::rendered_template(specials, {}, options);
+  if (name.starts_with("rendered:"))
+    return lodestone::rendered_template(specials, name.substr(rendered.size() + 1), options);
+  if (name.ends_with(".jinja")) {
+    lodestone::chat_program_options own = options;
+    own.tokens = specials.texts;
+    return lodestone::rendered_template(
+        std::make_shared<const lodestone::chat_program>(lodestone::read_text(fs::path(name)), s.template_name, own));
+  }
+  return lodestone::find_chat_template(name);
 }
 
 lodestone::chat_encoding make_encoding(const settings& s, bool end_of_text) {

@@ -19,6 +19,7 @@
 #include <lodestone/eval/longbench.hpp>
 #include <lodestone/eval/progress.hpp>
 #include <lodestone/eval/report.hpp>
+#include <lodestone/eval/retrieval_heads.hpp>
 #include <lodestone/eval/runner.hpp>
 #include <lodestone/eval/truncate.hpp>
 #include <lodestone/text/chat_message.hpp>
@@ -59,14 +60,15 @@ constexpr std::string_view free_settings[] = {"output",   "threads",      "at_on
 }
 
 /// Whether chat questions are a user's turn: as the settings say, or when the model's folder has a chat format.
-[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text) {
+/// `why` tells why not.
+[[nodiscard]] bool asks_as_chat(const settings& s, const text_parts& text, std::string& why) {
   if (s.prompts == "plain") return false;
   try {
     text.require_template();
     return true;
   } catch (const lodestone::config_error& e) {
     if (s.prompts == "chat") throw;
-    note("prompts are plain text: " + std::string(e.what()));
+    why = e.what();
     return false;
   }
 }
@@ -90,6 +92,22 @@ void write(const fs::path& name, const std::string& content) {
   file.commit();
 }
 
+/// People's scores by the ids of records.
+[[nodiscard]] std::map<std::string, double> read_human_scores(const std::string& file) {
+  std::map<std::string, double> human;
+  if (file.empty()) return human;
+  lodestone::jsonl_reader reader(file);
+  for (lodestone::json_record line; reader.next(line);) {
+    const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
+    if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
+        !parsed["score"].is_number())
+      throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
+                                  "write {\"id\": \"TASK/ID\", \"score\": 7}");
+    human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
+  }
+  return human;
+}
+
 /// Everything of one evaluation: its logs and what they come to.
 class evaluation {
  public:
@@ -98,6 +116,7 @@ class evaluation {
         work_(std::move(work)),
         options_(std::move(options)),
         settings_text_(std::move(settings_text)),
+        human_(read_human_scores(s.human_scores)),
         log_(fs::path(s.output) / "results.jsonl", settings_text_) {}
 
   /// Questions first, then ratings, then probabilities: each model is loaded once.
@@ -112,8 +131,11 @@ class evaluation {
     if (any([](const eval_work& w) { return static_cast<bool>(w.scores); }))
       with_scoring_model(s_, [&](const eval::any_scoring_model& model) {
         for (const eval_work& one : work_)
-          if (one.scores) score(one, model);
+          if (one.scores)
+            score(one, [&](const auto& is_done, const auto& each) { one.scores(model, is_done, each); });
       });
+    for (const eval_work& one : work_)
+      if (one.measures) score(one, one.measures);
   }
 
   /// Tables, the page, and, where nothing is left open, the records. Returns the exit status.
@@ -140,6 +162,7 @@ class evaluation {
     lodestone::html_report page = eval::report_of("Evaluation", s_.endpoint.empty() ? s_.model : s_.endpoint_model,
                                                   results, to_pairs(s_));
     add_longbench(results, summary, text, page);
+    add_retrieval_heads(results, summary, text);
     if (!s_.human_scores.empty()) add_correlation(results, summary, text);
     write(output / "summary.txt", text);
     write(output / "summary.csv", eval::to_csv(rows));
@@ -197,14 +220,10 @@ class evaluation {
   }
 
   void rate() {
-    settings judge = judge_settings(s_);
-    if (judge.endpoint.empty()) {
-      if (s_.judge_model.empty())
-        throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
-                                      "name an endpoint, or a model folder with --judge-model");
-      judge.model = s_.judge_model;
-      judge.adapter.clear();
-    }
+    const settings judge = judge_settings(s_);
+    if (judge.endpoint.empty() && judge.model.empty())
+      throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
+                                    "name an endpoint, or a model folder with --judge-model");
     open_dialogues();
     with_generator(s_, [&](generate::any_generator& model) {
       with_generator(judge, [&](generate::any_generator& rater) {
@@ -218,11 +237,11 @@ class evaluation {
     });
   }
 
-  void score(const eval_work& one, const eval::any_scoring_model& model) {
+  void score(const eval_work& one, const model_scorer& scores) {
     eval::run_progress progress{.task = one.name, .done = log_.ids(one.name + "/").size()};
     if (options_.hears) options_.hears(progress);
-    one.scores(
-        model, [&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
+    scores(
+        [&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
         [&](eval::record&& made) {
           made.id = eval::log_id(one.name, made.id);
           log_.append(made.id, eval::to_json_line({one.name, made}));
@@ -238,7 +257,7 @@ class evaluation {
       for (std::size_t i = 0; i < task.size(); ++i) ids.push_back(eval::log_id(task.name(), task.id(i)));
     for (const eval::any_judged& task : one.judged)
       for (std::string& id : eval::record_ids(task)) ids.push_back(std::move(id));
-    return one.scores ? log_.ids(one.name + "/") : ids;
+    return one.scores || one.measures ? log_.ids(one.name + "/") : ids;
   }
 
   /// LongBench's averages over data sets and categories, as its tables have them.
@@ -271,23 +290,30 @@ class evaluation {
     page.add_table(table);
   }
 
+  /// The heads that copy needles, over all questions: the score of a model is that of its best heads.
+  void add_retrieval_heads(const std::vector<eval::task_result>& results, nlohmann::ordered_json& summary,
+                           std::string& text) const {
+    for (std::size_t k = 0; k < work_.size(); ++k) {
+      if (!work_[k].measures) continue;
+      std::vector<eval::head_scores> all;
+      for (const eval::record& own : results[k].records) all.push_back(eval::parse_heads(own.answer));
+      const eval::retrieval_summary found = eval::summarise(all);
+      nlohmann::ordered_json heads = nlohmann::ordered_json::array();
+      for (const eval::retrieval_head& own : found.heads)
+        heads.push_back({{"layer", own.layer}, {"head", own.head}, {"score", own.score}});
+      summary[work_[k].name] = {{"best_mean", found.best_mean}, {"heads", std::move(heads)}};
+      text += "\n" + work_[k].name + ": " + std::to_string(found.heads.size()) + " heads above 0.1, mean of the best ten " +
+              lodestone::format_fixed(found.best_mean, 4) + "\n";
+    }
+  }
+
   /// How far the records' first scores order their questions as people's scores do.
   void add_correlation(const std::vector<eval::task_result>& results, nlohmann::ordered_json& summary,
                        std::string& text) const {
-    std::map<std::string, double> human;
-    lodestone::jsonl_reader reader(s_.human_scores);
-    for (lodestone::json_record line; reader.next(line);) {
-      const auto parsed = nlohmann::json::parse(line.text, nullptr, false);
-      if (!parsed.is_object() || !parsed.contains("id") || !parsed["id"].is_string() || !parsed.contains("score") ||
-          !parsed["score"].is_number())
-        throw lodestone::data_error("is not an object with id and score", reader.where(line.line),
-                                    "write {\"id\": \"TASK/ID\", \"score\": 7}");
-      human[parsed["id"].get<std::string>()] = parsed["score"].get<double>();
-    }
     std::vector<double> ours, theirs;
     for (const eval::task_result& result : results)
       for (const eval::record& own : result.records)
-        if (const auto found = human.find(own.id); found != human.end() && !own.scores.empty()) {
+        if (const auto found = human_.find(own.id); found != human_.end() && !own.scores.empty()) {
           ours.push_back(own.scores.front().value);
           theirs.push_back(found->second);
         }
@@ -305,6 +331,7 @@ class evaluation {
   std::vector<eval_work> work_;
   eval::run_options options_;
   std::string settings_text_;
+  std::map<std::string, double> human_;
   lodestone::result_log log_;
   std::optional<lodestone::result_log> dialogues_;
   std::map<std::string, eval::record> failures_;
@@ -317,7 +344,8 @@ int run_eval(const settings& given) {
   settings text_settings = s;
   if (!s.tokenizer.empty()) text_settings.model = s.tokenizer;
   const text_parts text(text_settings, false);
-  const bool is_chat = asks_as_chat(s, text);
+  std::string no_chat;
+  const bool is_chat = asks_as_chat(s, text, no_chat);
 
   eval::run_options options;
   options.meter = make_meter(text);
@@ -337,6 +365,7 @@ int run_eval(const settings& given) {
   for (const auto& [key, value] : chosen) log_settings[key] = nlohmann::ordered_json::parse(value);
 
   evaluation all(s, std::move(work), options, log_settings.dump());
+  if (!no_chat.empty()) note("prompts are plain text: " + no_chat);
   all.run();
   return all.finish(chosen);
 }

@@ -16,6 +16,7 @@
 #include <lodestone/eval/long_perplexity.hpp>
 #include <lodestone/eval/longbench.hpp>
 #include <lodestone/eval/longbench_chat.hpp>
+#include <lodestone/eval/longbench_rated.hpp>
 #include <lodestone/eval/lv_eval.hpp>
 #include <lodestone/eval/mt_bench.hpp>
 #include <lodestone/eval/multiple_choice.hpp>
@@ -212,6 +213,20 @@ template <class Read>
       eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")))))};
 }
 
+[[nodiscard]] std::vector<eval_work> longbench_rated_of(const task_parts& parts, const std::string& file) {
+  return {rates(eval::any_judged(eval::longbench_rated(
+      eval::any_task(eval::longbench(file, benchmark_options_of(parts.s))), eval::read_rated_references(file))))};
+}
+
+[[nodiscard]] std::vector<eval_work> watches(std::string name, eval::needle asked, bool is_chat,
+                                             const task_parts& parts) {
+  eval_work work{.name = std::move(name)};
+  work.measures = [asked = std::move(asked), is_chat, &parts](const auto& is_done, const auto& each) {
+    score_retrieval_heads(parts.s, asked, is_chat, is_done, each);
+  };
+  return {std::move(work)};
+}
+
 [[nodiscard]] std::vector<task_entry> make_entries() {
   std::vector<task_entry> list;
   const auto one = [&](std::string_view name, auto make) {
@@ -249,7 +264,12 @@ template <class Read>
   one("needle_judged",
       [](const task_parts& p) { return std::vector{rates(eval::any_judged(eval::judged_needle(needle_of(p))))}; });
   list.push_back({"longbench_chat", "FOLDER with test_cases.json and few_shots.json", longbench_chat_of});
+  list.push_back({"longbench_rated", "NAME.jsonl", longbench_rated_of});
   list.push_back({"mt_bench", "FOLDER with question.jsonl and reference_answer/gpt-4.jsonl", mt_bench_of});
+  // By what its attention looks at while it answers the questions of needle, and of facts.
+  one("retrieval_heads", [](const task_parts& p) { return watches("retrieval_heads", needle_of(p), p.is_chat, p); });
+  one("retrieval_heads_facts",
+      [](const task_parts& p) { return watches("retrieval_heads_facts", facts_of(p), false, p); });
   // By the probability of given texts.
   list.push_back({"perplexity", "a text file, JSONL, or a folder of .txt files", perplexity_of});
   list.push_back({"long_perplexity", "a text file, JSONL, or a folder of .txt files", long_perplexity_of});

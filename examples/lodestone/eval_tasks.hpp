@@ -8,6 +8,7 @@
 
 #include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/judged.hpp>
+#include <lodestone/eval/needle.hpp>
 #include <lodestone/eval/perplexity.hpp>
 #include <lodestone/eval/runner.hpp>
 #include <lodestone/text/tokenizer.hpp>
@@ -29,6 +30,10 @@ using text_scorer = std::function<void(const lodestone::eval::any_scoring_model&
                                        const lodestone::eval::record_filter& is_done,
                                        const lodestone::eval::record_listener& each)>;
 
+/// Measures the local model in a way of its own; otherwise as text_scorer.
+using model_scorer =
+    std::function<void(const lodestone::eval::record_filter& is_done, const lodestone::eval::record_listener& each)>;
+
 /// One thing to do: questions that a function marks, dialogues that a judge rates, or texts whose probability counts.
 struct eval_work {
   std::string entry{};  ///< the name in --tasks
@@ -36,6 +41,7 @@ struct eval_work {
   std::vector<lodestone::eval::any_task> asked{};     ///< one, or none
   std::vector<lodestone::eval::any_judged> judged{};  ///< one, or none
   text_scorer scores{};                               ///< or this
+  model_scorer measures{};                            ///< or this, which loads the model itself
 };
 
 /// A name that --tasks takes.
@@ -51,6 +57,11 @@ struct task_entry {
 /// The work of NAME and NAME:FILE in --tasks, in order. Throws config_error for an unknown name (with the nearest one),
 /// a file that is missing or has no place, and two tasks of one name.
 [[nodiscard]] std::vector<eval_work> make_work(const std::vector<std::string>& choices, const task_parts& parts);
+
+/// A record of retrieval heads for each question of a needle test, which the settings' model answers greedily.
+void score_retrieval_heads(const settings& s, const lodestone::eval::needle& asked, bool is_chat,
+                           const lodestone::eval::record_filter& is_done,
+                           const lodestone::eval::record_listener& each);
 
 /// Loads the settings' model to score texts and calls `use` with it, once.
 void with_scoring_model(const settings& s, const std::function<void(const lodestone::eval::any_scoring_model&)>& use);

@@ -34,7 +34,7 @@
 #include <lodestone/data/token_store.hpp>
 #include <lodestone/host/gemm.hpp>
 #include <lodestone/model/config_json.hpp>
-#include <lodestone/text/chat_families.hpp>
+#include <lodestone/text/chat_program.hpp>
 #include <lodestone/text/regex.hpp>
 #include <lodestone/text/special_tokens.hpp>
 #include <lodestone/text/tokenizer.hpp>
@@ -103,9 +103,10 @@ void inspect_tokenizer(const fs::path& folder, std::int64_t model_vocabulary, li
                                : specials.eos_id ? std::string(tokenizer.token_of(*specials.eos_id))
                                                  : "not named");
     try {
-      out.row("chat format", lodestone::detect_chat_template(specials.chat_template, [&](std::string_view token) {
-                               return tokenizer.id_of(token).has_value();
-                             }).name);
+      const lodestone::chat_choice choice = lodestone::choose_chat_template(
+          specials, [&](std::string_view token) { return tokenizer.id_of(token).has_value(); });
+      out.row("chat format", choice.form.program ? "the folder's own template, rendered" : choice.form.name);
+      if (!choice.note.empty()) out.row("", choice.note);
     } catch (const lodestone::config_error& none) {
       out.row("chat format", std::string("not detected: ") + none.what());
     }

@@ -483,7 +483,12 @@ void table::fill() {
        "checkpoint");
 
   text("template", data_makers | generators, s_.template_name,
-       "chat format by name, auto (from the model folder), or custom with the custom_template keys");
+       "chat format by name, auto (from the model folder), rendered (the folder's own template; rendered:NAME for one "
+       "of several), a .jinja file, or custom with the custom_template keys");
+  text("template_values", data_makers | generators, s_.template_values,
+       "variables for a rendered template, as JSON: {\"enable_thinking\": false}");
+  text("template_date", data_makers | generators, s_.template_date,
+       "the date that a rendered template writes, as 2024-07-26; empty: today");
   template_strings& t = s_.custom_template;
   const auto form = [&](const char* key, std::string& target, const char* help) {
     text(std::string("custom_template_") + key, data_makers | generators, target, help);

@@ -41,6 +41,8 @@ struct settings {
 
   // From records to examples.
   std::string template_name = "auto";  ///< key `template`
+  std::string template_values;
+  std::string template_date;
   template_strings custom_template;
   std::string targets = "all-answers";
   std::int64_t max_tokens = 0;

@@ -25,8 +25,13 @@
 #include <lodestone/text/chat_encoder.hpp>
 #include <lodestone/text/chat_families.hpp>
 #include <lodestone/text/chat_message.hpp>
+#include <lodestone/text/chat_program.hpp>
 #include <lodestone/text/chat_template.hpp>
 #include <lodestone/text/decoder.hpp>
+#include <lodestone/text/jinja_interpreter.hpp>
+#include <lodestone/text/jinja_lexer.hpp>
+#include <lodestone/text/jinja_syntax.hpp>
+#include <lodestone/text/jinja_value.hpp>
 #include <lodestone/text/jsonl.hpp>
 #include <lodestone/text/merge.hpp>
 #include <lodestone/text/normalizer.hpp>

@@ -167,4 +167,20 @@ BOOST_AUTO_TEST_CASE(drawn_text_does_not_depend_on_its_neighbours) {
   BOOST_TEST((run(model, asked, {.sequences = 5, .cache_tokens = 300, .chunk_tokens = 16}) == alone));
 }
 
+// Requests that take the largest logit leave the logits on the device; one that forbids a token has them on the host.
+BOOST_AUTO_TEST_CASE_TEMPLATE(the_largest_logit_is_found_on_the_device_as_on_the_host, T, types) {
+  const auto [name, folder] = models()[1];
+  auto on_host = lodestone_test::load<double>(folder);
+  auto weights = device_store<T>(on_host);
+  device_model<T> model(on_host.config(), *weights);
+  std::vector<token_request> on_device, with_logits;
+  for (const greedy_case& one : cases_of(name)) {
+    on_device.push_back({one.prompt, 60, 0, {}, {}});
+    with_logits.push_back({one.prompt, 60, 60, {}, {511}});  // a token that never leads
+  }
+  const std::vector<ids> found = run(model, on_device, {.sequences = 4, .cache_tokens = 2000});
+  BOOST_TEST((found == run(model, with_logits, {.sequences = 4, .cache_tokens = 2000})));
+  for (const ids& own : found) BOOST_TEST(std::ranges::count(own, 511) == 0);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

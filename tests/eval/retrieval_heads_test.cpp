@@ -12,6 +12,8 @@
 #include <lodestone/attention/observed.hpp>
 #include <lodestone/attention/reference.hpp>
 #include <lodestone/core/error.hpp>
+#include <lodestone/eval/haystack.hpp>
+#include <lodestone/eval/needle.hpp>
 #include <lodestone/eval/retrieval_heads.hpp>
 #include <lodestone/generate/tokens.hpp>
 #include <lodestone/model/llama.hpp>
@@ -75,6 +77,32 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(keys_equal_transformers_attention_and_answers_its_
               watch.key(layer, head, i) ==
               keys[static_cast<std::size_t>(layer)][static_cast<std::size_t>(head)][static_cast<std::size_t>(i)]);
     BOOST_TEST(!watch.is_on());
+  }
+}
+
+// A model that was trained to look up {name=number} reads each digit from the token behind it, where its first layer has
+// moved it: by the definition it has no retrieval head, yet its heads look into the needle and nowhere else.
+BOOST_AUTO_TEST_CASE(heads_of_a_model_that_looks_things_up_look_into_the_needle) {
+  const auto folder = lodestone_test::source_dir() / "examples/data/retrieval";
+  const tokenizer words = tokenizer::load(folder);
+  auto store = lodestone_test::load<float>(folder, parameters::purpose::inference);
+  llama<host<float>, observed_attention<blocked_attention>> model(store.config(), store);
+  const auto count = [&](std::string_view prompt) { return std::ssize(words.encode(prompt)); };
+  const eval::needle asked(eval::haystack::read(lodestone_test::source_dir() / "examples/data/state_union"), count,
+                           {.lengths = {300}, .depths = {50}, .repeats = 3, .others = 3, .is_chat = false},
+                           eval::needle_form::compact("<|question|>"));
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const eval::question question = asked.ask(i);
+    eval::retrieval_example own{.id = question.id, .prompt = words.encode(question.prompt)};
+    own.needles = eval::find_needles(words, own.prompt, asked.facts(i));
+    own.answer = generate::greedy(model, own.prompt, 5);
+    BOOST_TEST(words.decode(own.answer) == asked.expected(i).at(0));
+    eval::retrieval_heads(model, {&own, 1}, {}, [](eval::record&&) {});
+    const attention_watch& watch = *model.attention().watch;
+    const std::vector<std::string> digits{asked.expected(i).at(0)};
+    const std::int64_t first = eval::find_needles(words, own.prompt, digits).at(0).begin;
+    for (std::int64_t head = 1; head < watch.heads(); ++head)
+      for (std::int64_t digit = 0; digit < 5; ++digit) BOOST_TEST(watch.key(1, head, digit) == first + digit + 1);
   }
 }
 

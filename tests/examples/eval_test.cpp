@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <sstream>
@@ -76,11 +77,11 @@ BOOST_AUTO_TEST_CASE(a_model_that_looks_things_up_finds_facts_where_it_was_train
 
 BOOST_AUTO_TEST_CASE(a_killed_evaluation_goes_on_to_the_same_results) {
   const temporary_folder folder;
-  const words more{"--lengths", "300,400", "--depths", "0,50,100", "--repeats", "20", "--no-progress", "--at-once", "1"};
+  const words more{"--lengths", "300,400", "--depths", "0,50,100", "--repeats", "6", "--no-progress", "--at-once", "1"};
   const std::string tasks = "needle,multi_hop";
   BOOST_TEST_REQUIRE(run(folder.path(), eval_arguments(tasks, "whole", more)).status == 0);
   int kills = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
     const path partial = folder / "cut/results.jsonl.partial";
     const auto size = [&] { return std::filesystem::exists(partial) ? std::filesystem::file_size(partial) : 0; };
     const auto before = size();
@@ -135,6 +136,121 @@ BOOST_AUTO_TEST_CASE(only_the_first_questions_are_asked_and_long_prompts_are_cut
   BOOST_TEST(has(r.err, "needle: 2 prompts were cut"), r.err);
   for (const auto& record : records) BOOST_TEST(record.at("labels").at("cut") == "yes");
   BOOST_TEST(has(r.out, "cut yes"), r.out);
+}
+
+BOOST_AUTO_TEST_CASE(probabilities_of_given_texts_are_measured_and_go_on) {
+  const temporary_folder folder;
+  const std::string data = (source_dir() / "tests/data/eval").string();
+  std::filesystem::create_directories(folder / "mmlu/test");
+  std::filesystem::create_directories(folder / "mmlu/dev");
+  std::filesystem::copy_file(data + "/mmlu_test.jsonl", folder / "mmlu/test/own_test.jsonl");
+  std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "mmlu/dev/own_dev.jsonl");
+  const std::string tasks = "perplexity:" + data + "/document.txt,arc_easy:" + data + "/arc.jsonl,hellaswag:" + data +
+                            "/hellaswag.jsonl,truthfulqa_mc2:" + data + "/truthfulqa.jsonl,mmlu:mmlu";
+  const words more{"--sliding-window", "64", "--stride", "32"};
+  const result r = run(folder.path(), eval_arguments(tasks, "whole", more));
+  BOOST_TEST_REQUIRE(r.status == 0, r.err);
+  for (const char* part : {"perplexity  ", "acc_norm", "mmlu", "truthfulqa_mc2", "position "})
+    BOOST_TEST(has(r.out, part), r.out + " lacks " + part);
+  const auto summary = nlohmann::json::parse(read_file(folder / "whole/summary.json"));
+  const auto& scores = summary.at("tasks").at(0).at("scores");
+  BOOST_TEST(std::abs(std::log(scores.at("perplexity").at("mean").get<double>()) -
+                      scores.at("nll").at("mean").get<double>()) < 1e-12);
+  BOOST_TEST(scores.at("nll").at("weight").get<double>() > 100.0);
+  // From any number of its lines the job goes on to the same files.
+  const std::string whole = read_file(folder / "whole/results.jsonl");
+  std::filesystem::create_directory(folder / "cut");
+  const path partial = folder / "cut/results.jsonl.partial";
+  run(folder.path(), eval_arguments(tasks + ",perplexityy", "cut", more));  // refused: nothing is begun
+  BOOST_TEST(!std::filesystem::exists(partial));
+  const auto lines = lines_of(folder / "whole/results.jsonl");
+  {
+    // The first line holds the settings; a job that is stopped at once leaves it.
+    const words none = {"--sliding-window", "64", "--stride", "32", "--no-report"};
+    const pid_t child = lodestone_test::start(folder.path(), eval_arguments(tasks, "cut", none));
+    for (int wait = 0; wait < 20'000 && !std::filesystem::exists(partial); ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    kill(child, SIGKILL);
+    lodestone_test::finish(child);
+  }
+  BOOST_TEST_REQUIRE(!std::filesystem::exists(folder / "cut/results.jsonl"));
+  const std::string head = read_file(partial).substr(0, read_file(partial).find('\n') + 1);
+  std::string some = head;
+  std::istringstream in(whole);
+  std::string line;
+  for (int k = 0; k < 7 && std::getline(in, line); ++k) some += line + "\n";
+  write_file(partial, some + R"({"id": "mm)");
+  const result resumed = run(folder.path(), eval_arguments(tasks, "cut", more));
+  BOOST_TEST_REQUIRE(resumed.status == 0, resumed.err);
+  BOOST_TEST(read_file(folder / "cut/results.jsonl") == whole);
+  BOOST_TEST(read_file(folder / "cut/summary.json") == read_file(folder / "whole/summary.json"));
+}
+
+BOOST_AUTO_TEST_CASE(a_benchmark_is_read_from_its_file_and_averaged) {
+  const temporary_folder folder;
+  const auto record = [](const std::string& dataset, const std::string& id) {
+    return nlohmann::json{{"input", "What did the child see?"},
+                          {"context", "Once upon a time a child saw a big ball in the garden."},
+                          {"answers", {"a big ball"}},
+                          {"length", 12},
+                          {"dataset", dataset},
+                          {"language", "en"},
+                          {"all_classes", nullptr},
+                          {"_id", id}}
+        .dump();
+  };
+  write_file(folder / "hotpotqa.jsonl", record("hotpotqa", "a") + "\n" + record("hotpotqa", "b") + "\n");
+  write_file(folder / "qasper.jsonl", record("qasper", "c") + "\n");
+  const result r = run(folder.path(), eval_arguments("longbench:hotpotqa.jsonl,longbench:qasper.jsonl", "out"));
+  BOOST_TEST_REQUIRE(r.status == 0, r.err);
+  BOOST_TEST(has(r.out, "all categories but code"), r.out);
+  const auto summary = nlohmann::json::parse(read_file(folder / "out/summary.json"));
+  const auto& own = summary.at("longbench");
+  BOOST_TEST(own.at("datasets").size() == 2U);
+  BOOST_TEST(own.at("mean") == own.at("mean_without_code"));
+  BOOST_TEST(has(read_file(folder / "out/report.html"), ">LongBench</h2>"));
+  write_file(folder / "broken.jsonl", record("hotpotqa", "a") + "\n{\"input\": 3}\n");
+  const result broken = run(folder.path(), eval_arguments("longbench:broken.jsonl", "other"));
+  BOOST_TEST(broken.status == 1);
+  BOOST_TEST(has(broken.err, "broken.jsonl:2"), broken.err);
+  BOOST_TEST(!std::filesystem::exists(folder / "other"));
+}
+
+BOOST_AUTO_TEST_CASE(a_judge_without_ratings_leaves_questions_open_until_that_is_accepted) {
+  const temporary_folder folder;
+  const words more{"--lengths", "300", "--depths", "50", "--repeats", "1"};
+  check_refused(run(folder.path(), eval_arguments("needle_judged", "none", more)), {"--judge-endpoint"});
+  words judged = more;
+  judged.insert(judged.end(), {"--judge-model", model()});  // it tells stories and rates nothing
+  const result open = run(folder.path(), eval_arguments("needle_judged", "out", judged));
+  BOOST_TEST(open.status == 1);
+  BOOST_TEST(has(open.err, "1 questions have no score"), open.err);
+  BOOST_TEST(!std::filesystem::exists(folder / "out/results.jsonl"));
+  BOOST_TEST(has(open.out, "needle_judged  all"), open.out);
+  judged.push_back("--accept-failures");
+  const result accepted = run(folder.path(), eval_arguments("needle_judged", "out", judged));
+  BOOST_TEST_REQUIRE(accepted.status == 0, accepted.err);
+  const auto records = lines_of(folder / "out/results.jsonl");
+  BOOST_TEST_REQUIRE(records.size() == 1U);
+  BOOST_TEST(records[0].contains("error"));
+  BOOST_TEST(!lines_of(folder / "out/dialogues.jsonl").empty());
+}
+
+BOOST_AUTO_TEST_CASE(scores_are_compared_with_those_of_people) {
+  const temporary_folder folder;
+  const std::string data = (source_dir() / "tests/data/eval").string();
+  const words arguments = eval_arguments("arc_easy:" + data + "/arc.jsonl", "out", {"--human-scores", "people.jsonl"});
+  write_file(folder / "people.jsonl", "{\"id\": \"arc_easy/Own_1\", \"score\": 3}\n{\"id\": 1}\n");
+  const result broken = run(folder.path(), arguments);
+  BOOST_TEST(broken.status == 1);
+  BOOST_TEST(has(broken.err, "people.jsonl:2"), broken.err);
+  write_file(folder / "people.jsonl", "{\"id\": \"arc_easy/Own_1\", \"score\": 3}\n"
+                                      "{\"id\": \"arc_easy/Own_2\", \"score\": 2}\n"
+                                      "{\"id\": \"arc_easy/Own_3\", \"score\": 1}\n");
+  const result r = run(folder.path(), arguments);
+  BOOST_TEST_REQUIRE(r.status == 0, r.err);
+  BOOST_TEST(has(r.out, "3 pairs"), r.out);
+  BOOST_TEST(nlohmann::json::parse(read_file(folder / "out/summary.json")).at("human_scores").at("pairs") == 3);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

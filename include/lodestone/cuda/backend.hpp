@@ -248,7 +248,7 @@ class cuda {
       if (is_for_few_rows(x, w)) return on_cuda::few_rows<Y>(lane(), x, w, y, !(beta == Y{}));
     product<Y>(on_cuda::product::nt, x.size(0), w, x, y, beta);
   }
-  /// Operations that belong together in a pass of few rows, each in one kernel and with the bits of one after the other.
+  /// Operations that belong together in a pass of few rows, in one kernel and with the bits of one after the other.
   ///@{
   /// Whether the next three serve a model's layers for so many rows.
   [[nodiscard]] static bool joins_operations(std::int64_t rows, std::int64_t hidden, bool whole_heads_turn) {
@@ -363,7 +363,8 @@ class cuda {
     on_cuda::scatter_add_rows<T>(lane(), dy, rows.data(), dx);
   }
 
-  /// ids[m]: the largest logit of row m, of equal ones the lowest id; waits for them.
+  /// ids[m]: the largest logit of row m, of equal ones the lowest id; -1 where one is no number, or the largest
+  /// infinite. Waits for them.
   void largest(matrix<const float> logits, std::span<std::int32_t> ids) {
     check_shapes(logits.size(0) == std::ssize(ids) && logits.size(1) > 0, "largest", "logits[m,V], ids[m]", logits);
     const auto result = memory_.template allocate<std::int32_t>(extents<1>{{logits.size(0)}});
@@ -468,8 +469,8 @@ class cuda {
     return {};
   }
 
-  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another order
-  /// of additions for another number of rows.
+  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another
+  /// order of additions for another number of rows.
   [[nodiscard]] static bool is_for_few_rows(matrix<const T> x, matrix<const T> w) {
     const auto fits = [](matrix<const T> m) {
       return reinterpret_cast<std::uintptr_t>(m.data()) % 16 == 0 && m.stride() % 8 == 0;

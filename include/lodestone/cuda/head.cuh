@@ -114,8 +114,8 @@ __global__ void __launch_bounds__(1024) largest_kernel(matrix<const A> logits, s
   const auto width = static_cast<std::int32_t>(logits.size(1));
   A best = -INFINITY;
   std::int32_t place = 0x7fff'ffff;
-  const auto take = [&](A value, std::int32_t at) {
-    if (value > best || (value == best && at < place)) {
+  const auto take = [&](A value, std::int32_t at) {  // what is no number wins for good
+    if (value > best || (value == best && at < place) || (value != value && best == best)) {
       best = value;
       place = at;
     }
@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(1024) largest_kernel(matrix<const A> logits, s
   best = values[threadIdx.x];
   place = places[threadIdx.x];
   join();
-  if (threadIdx.x == 0) ids[blockIdx.x] = place < width ? place : 0;
+  if (threadIdx.x == 0) ids[blockIdx.x] = fabsf(best) < INFINITY ? place : -1;
 }
 
 }  // namespace detail

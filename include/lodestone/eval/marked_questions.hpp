@@ -34,8 +34,9 @@ class marked_questions {
       if (!ids.insert(each.ask.id).second) throw data_error("two questions have the id '" + each.ask.id + "'", name_);
   }
 
-  [[nodiscard]] const std::string& name() const { return name_; }       ///< of the task
-  [[nodiscard]] std::size_t size() const { return questions_.size(); }  ///< how many
+  [[nodiscard]] const std::string& name() const { return name_; }                            ///< of the task
+  [[nodiscard]] std::size_t size() const { return questions_.size(); }                       ///< how many
+  [[nodiscard]] const std::string& id(std::size_t i) const { return questions_[i].ask.id; }  ///< of question i
   /// Question i, with its prompt.
   [[nodiscard]] question ask(std::size_t i) const {
     question result = questions_[i].ask;

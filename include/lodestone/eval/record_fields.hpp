@@ -38,8 +38,8 @@ class record_fields {
     return *object_->find(key);
   }
   [[nodiscard]] const std::string& text(const char* key) const { return text_of(value(key), name(key)); }
-  [[nodiscard]] std::string text_or(const char* key, std::string otherwise) const {
-    return has(key) ? text(key) : std::move(otherwise);
+  [[nodiscard]] std::string text_or(const char* key, std::string_view otherwise) const {
+    return has(key) ? text(key) : std::string(otherwise);
   }
   /// An id, which some files write as a number.
   [[nodiscard]] std::string id(const char* key) const {

@@ -84,7 +84,7 @@ using text_listener = std::function<void(std::size_t, std::string_view)>;
 ///     every request alike (a wrong key, a model that does not load) throws.
 ///  2. `name()`: the model, as records name it.
 /// Laws: the same request with the same seed gives the same answer, whatever stands beside it, where the model behind
-/// is deterministic (the local one is).
+/// is deterministic (the local one is, up to the rounding of its logits).
 /// Not required: thread safety.
 template <class G>
 concept generator = requires(G& g, std::span<const request> requests, const answer_listener& each) {

@@ -49,6 +49,14 @@ class sampler {
     return kept_;
   }
 
+  /// Whether draw() takes the largest logit as it is: take() may stand for it where nothing is forbidden.
+  [[nodiscard]] bool takes_the_largest() const { return how_.temperature == 0.0 && how_.repetition_penalty == 1.0; }
+  /// Counts a token that was found elsewhere as drawn.
+  void take(std::int32_t token) {
+    ++drawn_;
+    see(token);
+  }
+
   [[nodiscard]] std::uint64_t drawn() const { return drawn_; }  ///< tokens so far
 
  private:

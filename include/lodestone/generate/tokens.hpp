@@ -113,6 +113,11 @@ class token_generator {
     std::int32_t last = 0;  // drawn, not yet in the cache
     bool is_over = false;
 
+    /// Tokens that may not be drawn next.
+    [[nodiscard]] std::span<const std::int32_t> forbidden() const {
+      if (static_cast<std::int64_t>(choose.drawn()) >= asked->min_new_tokens) return {};
+      return asked->end_tokens;
+    }
     [[nodiscard]] std::int64_t left() const { return static_cast<std::int64_t>(asked->prompt.size()) - fed; }
   };
 
@@ -150,23 +155,47 @@ class token_generator {
       for (answering& a : active_) add(a, {&a.last, 1});
     const auto logits = model_->extend(*cache_, parts, batch);
     if (std::none_of(whose.begin(), whose.end(), [](const answering* a) { return a->left() == 0; })) return;
-    const auto values = model_->backend().to_host(logits.view());
-    const auto all = values.flat();
-    const std::size_t vocabulary = all.size() / whose.size();
-    for (std::size_t k = 0; k < whose.size(); ++k)
-      if (whose[k]->left() == 0) advance(*whose[k], all.subspan(k * vocabulary, vocabulary), hears, ends);
+    if (const std::vector<std::int32_t> ids = largest(logits, whose); !ids.empty()) {
+      for (std::size_t k = 0; k < whose.size(); ++k) {
+        if (whose[k]->left() != 0) continue;
+        whose[k]->choose.take(ids[k]);
+        advance(*whose[k], ids[k], hears, ends);
+      }
+    } else {
+      using value = typename Model::accumulate_type;
+      const auto values = model_->backend().to_host(logits.view());
+      const std::span<const value> all = values.flat();
+      const std::size_t vocabulary = all.size() / whose.size();
+      for (std::size_t k = 0; k < whose.size(); ++k) {
+        if (whose[k]->left() != 0) continue;
+        const std::span<const value> own = all.subspan(k * vocabulary, vocabulary);
+        const std::int32_t token = whose[k]->choose.draw(own, whose[k]->forbidden());
+        advance(*whose[k], token, hears, ends);
+      }
+    }
     std::erase_if(active_, [](const answering& a) { return a.is_over; });
   }
 
-  /// The next token of an answer.
+  /// The tokens of all parts where each takes the largest logit and the backend finds it, so that no logits come to the
+  /// host; nothing where logits are not numbers, for the sampler to say so.
   template <class Logits>
-  void advance(answering& a, Logits logits, const token_listener& hears, const end_listener& ends) {
-    using value = typename Model::accumulate_type;
+  [[nodiscard]] std::vector<std::int32_t> largest(const Logits& logits, const std::vector<answering*>& whose) {
+    if constexpr (requires(std::span<std::int32_t> ids) { model_->backend().largest(const_view(logits.view()), ids); })
+      if (std::all_of(whose.begin(), whose.end(), [](const answering* a) {
+            return a->choose.takes_the_largest() && a->forbidden().empty();
+          })) {
+        std::vector<std::int32_t> ids(whose.size());
+        model_->backend().largest(const_view(logits.view()), std::span<std::int32_t>{ids});
+        if (std::all_of(ids.begin(), ids.end(), [](std::int32_t id) { return id >= 0; })) return ids;
+      }
+    return {};
+  }
+
+  /// The next token of an answer is here.
+  void advance(answering& a, std::int32_t token, const token_listener& hears, const end_listener& ends) {
     const token_request& asked = *a.asked;
-    const auto drawn = static_cast<std::int64_t>(a.choose.drawn());
-    const bool may_end = drawn >= asked.min_new_tokens;
-    a.last = a.choose.draw(std::span<const value>(logits),
-                           may_end ? std::span<const std::int32_t>{} : std::span<const std::int32_t>{asked.end_tokens});
+    const auto drawn = static_cast<std::int64_t>(a.choose.drawn()) - 1;
+    a.last = token;
     const bool is_end = std::find(asked.end_tokens.begin(), asked.end_tokens.end(), a.last) != asked.end_tokens.end();
     const bool goes_on = hears(a.index, a.last);
     a.is_over = is_end || !goes_on || drawn + 1 == asked.max_new_tokens;

@@ -13,6 +13,7 @@
 namespace lodestone::jinja {
 
 struct expression;
+struct macro;
 struct statement;
 
 /// Owners of nodes; a null expression is one that the source leaves out.
@@ -63,16 +64,6 @@ struct expression {
   std::int32_t depth = 1;                            ///< of the tree
 };
 
-/// A macro, or the body of a call block.
-struct macro {
-  std::string name{};                     ///< empty for a call block
-  std::vector<std::string> parameters{};  ///< in order
-  std::vector<expression_ptr> defaults{};  ///< of the last parameters
-  block body{};                           ///< what it writes
-  bool uses_varargs = false;              ///< the body names varargs
-  bool uses_kwargs = false;               ///< the body names kwargs
-};
-
 /// What a statement is.
 enum class statement_kind : std::uint8_t {
   text,          ///< `text`
@@ -103,6 +94,16 @@ struct statement {
   std::vector<std::pair<expression_ptr, block>> branches{};             ///< condition and body
   std::vector<std::pair<expression_ptr, expression_ptr>> bindings{};    ///< target and value
   std::shared_ptr<const macro> callee{};                                ///< of a macro or a call block
+};
+
+/// A macro, or the body of a call block.
+struct macro {
+  std::string name{};                     ///< empty for a call block
+  std::vector<std::string> parameters{};  ///< in order
+  std::vector<expression_ptr> defaults{};  ///< of the last parameters
+  block body{};                           ///< what it writes
+  bool uses_varargs = false;              ///< the body names varargs
+  bool uses_kwargs = false;               ///< the body names kwargs
 };
 
 /// A parsed template.

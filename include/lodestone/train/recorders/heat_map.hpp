@@ -26,8 +26,8 @@ struct heat_map {
 
 namespace plot {
 
-/// The colour, as #rrggbb, of a share from 0 (red) over pale yellow to 1 (blue): readers who do not tell red from green
-/// see it too, and the ends are darker than the middle.
+/// The colour, as a number sign and six hexadecimal digits, of a share from 0 (red) over pale yellow to 1 (blue):
+/// readers who do not tell red from green see it too, and the ends are darker than the middle.
 [[nodiscard]] std::string heat_colour(double share);
 
 }  // namespace plot

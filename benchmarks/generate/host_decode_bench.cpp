@@ -1,9 +1,9 @@
 // Decoding on the CPU: tokens a second of one sequence, and of several together, behind a short prompt.
 //
-//     decode_bench MODEL_FOLDER [threads] [sequences] [new tokens] [rounds]
+//     host_decode_bench MODEL_FOLDER [threads] [sequences] [new tokens] [rounds]
 //
 // Greedy, float, 200 new tokens a sequence unless told otherwise; the best of the rounds counts. With "-" in place of
-// rounds it answers each line of standard input with the seconds of one round: benchmarks/peers/decode.py lets it take
+// rounds it answers each line of standard input with the seconds of one round: benchmarks/peers/host_decode.py lets it take
 // turns with transformers that way.
 #include <algorithm>
 #include <chrono>
@@ -21,7 +21,7 @@
 int main(int argc, char** argv) {
   using namespace lodestone;
   if (argc < 2) {
-    std::fputs("decode_bench MODEL_FOLDER [threads] [sequences] [new tokens] [rounds or -]\n", stderr);
+    std::fputs("host_decode_bench MODEL_FOLDER [threads] [sequences] [new tokens] [rounds or -]\n", stderr);
     return 2;
   }
   const auto number = [&](int i, std::int64_t otherwise) {
