@@ -35,6 +35,7 @@ evaluate "$model" before
   --prompt-as tokens --context-form "$form" --temperature 0 --max-new-tokens 8 --least-metric 1
 "$program" prefer --model "$model" --data "$out/pairs.jsonl" --output "$out/run" --content parse \
   --context-form "$form" --custom-template-end-token '{eos}' --position logo-mix --position-window 2048 \
-  --max-positions 2048 --beta 2.5 --gamma 0.25 --learning-rate 3e-4 --tokens 4352 --groups-per-step 8
+  --max-positions 2048 --beta 2.5 --gamma 0.25 --sft-weight 1 --learning-rate 5e-4 --epochs 4 --tokens 4352 \
+  --groups-per-step 8
 evaluate "$out/run" after
 for when in before after; do echo "$when LOGO:"; cat "$out/$when/summary.txt"; done

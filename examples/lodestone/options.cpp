@@ -1060,7 +1060,6 @@ void check(command what, const settings& s) {
                          "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
-  if (what == command::generate || what == command::chat || what == command::eval)
   if (what == command::synthesise) {
     need(!s.method.empty(), "method", "give logo or longalign");
     need(!s.documents.empty(), "documents", "name a file, or a folder of .txt, .md and .jsonl files");
