@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lodestone/core/error.hpp>
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/edit_similarity.hpp>

@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <lodestone/core/error.hpp>
 #include <lodestone/eval/haystack.hpp>
 
 #include "support/support.hpp"

@@ -28,6 +28,7 @@
 #include <lodestone/eval/mt_bench.hpp>
 #include <lodestone/eval/record_json.hpp>
 #include <lodestone/generate/endpoint.hpp>
+#include <lodestone/text/jsonl.hpp>
 
 #include "support/http_server.hpp"
 #include "support/support.hpp"

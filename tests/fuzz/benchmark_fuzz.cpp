@@ -22,6 +22,7 @@
 #include <lodestone/eval/question_files.hpp>
 #include <lodestone/eval/rouge.hpp>
 #include <lodestone/eval/truncate.hpp>
+#include <lodestone/text/jsonl.hpp>
 
 namespace {
 

@@ -14,7 +14,6 @@
 #include <lodestone/data/memory_store.hpp>
 #include <lodestone/dist/single.hpp>
 #include <lodestone/dist/threads.hpp>
-#include <lodestone/generate/greedy.hpp>
 #include <lodestone/host/backend.hpp>
 #include <lodestone/loss/weighted_sft.hpp>
 #include <lodestone/model/llama.hpp>
@@ -271,31 +270,6 @@ BOOST_AUTO_TEST_CASE(a_folder_is_loaded_exported_and_loaded_again_in_every_bit) 
   BOOST_TEST(std::filesystem::exists(folder / "out" / "model.safetensors.index.json"));
   const auto again = parameters::load<backend>(folder / "out");
   BOOST_TEST((all_weights(again) == all_weights(first)));
-}
-
-BOOST_AUTO_TEST_CASE(greedy_generation_stops_at_the_given_tokens_and_numbers) {
-  auto weights = small_store<backend>(small_config());
-  llama<backend, blocked_attention> model(weights->config(), *weights);
-  const std::vector<std::int32_t> prompt{1, 2, 3};
-  const auto every = [](std::int32_t) { return true; };
-  const std::vector<std::int32_t> eight = generate::greedy(model, prompt, 8, {}, every);
-  BOOST_TEST(eight.size() == 8U);
-  const std::vector<std::int32_t> stop{eight[3]};
-  const auto first = std::ranges::find(eight, eight[3]) - eight.begin();
-  BOOST_TEST(generate::greedy(model, prompt, 8, stop, every).size() == static_cast<std::size_t>(first) + 1);
-  BOOST_TEST(generate::greedy(model, prompt, 8, {}, [](std::int32_t) { return false; }).size() == 1U);
-  BOOST_TEST(generate::greedy(model, prompt, 0, {}, every).empty());
-  BOOST_CHECK_THROW(generate::greedy(model, std::vector<std::int32_t>{}, 4, {}, every), config_error);
-  // Each token is the most likely one after what came before, without a cache.
-  std::vector<std::int32_t> text = prompt;
-  for (const std::int32_t token : eight) {
-    const token_batch batch = generate::continuation(text, 0, static_cast<std::int64_t>(text.size()));
-    const std::vector<std::int64_t> last{batch.size() - 1};
-    const auto logits = model.logits(batch, last);
-    const auto row = logits.view().flat();
-    BOOST_TEST((std::max_element(row.begin(), row.end()) - row.begin() == token));
-    text.push_back(token);
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
