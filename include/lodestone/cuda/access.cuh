@@ -9,6 +9,7 @@
 #include <lodestone/core/tensor.hpp>
 #include <lodestone/cuda/device.hpp>
 #include <lodestone/cuda/mma.cuh>
+#include <lodestone/cuda/operations.hpp>
 
 namespace lodestone::on_cuda {
 
@@ -57,7 +58,8 @@ template <int N, class... T>
 }
 
 /// Puts a kernel on a lane. Where the device can (compute capability 9.0), it may begin while the one before it ends,
-/// and must await_previous() (mma.cuh) before it touches what others write.
+/// and must await_previous() (mma.cuh) before it touches what others write. It pays for kernels of few rows, which take
+/// microseconds; others are launched as usual.
 template <class... Parameters, class... Arguments>
 void launch_in_line(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t lane,
                     const char* name, const Arguments&... arguments) {
@@ -109,7 +111,12 @@ void launch_rows(cudaStream_t lane, std::int64_t rows, std::int64_t width, const
   const unsigned down = 256 / across;
   const dim3 grid(static_cast<unsigned>(std::min<std::int64_t>((rows + down - 1) / down, std::int64_t{1} << 20)),
                   static_cast<unsigned>(std::min<std::int64_t>((packs + across - 1) / across, 1024)));
-  launch_in_line(detail::rows_kernel<N, Body>, grid, dim3(across, down), 0, lane, name, rows, width, body);
+  if (rows <= most_few_rows) {
+    launch_in_line(detail::rows_kernel<N, Body>, grid, dim3(across, down), 0, lane, name, rows, width, body);
+  } else {
+    detail::rows_kernel<N><<<grid, dim3(across, down), 0, lane>>>(rows, width, body);
+    check_launch(name);
+  }
 }
 
 /// The same, in packs of `Wide` where the condition holds, else element by element.

@@ -226,8 +226,15 @@ void rmsnorm(cudaStream_t lane, matrix<const T> x, vector<const T> weight, float
   detail::with_team<wide>(size, fits, [&](auto threads, auto packed) {
     constexpr int team = decltype(threads)::value;
     const auto blocks = static_cast<unsigned>((count * team + 255) / 256);
-    launch_in_line(detail::rmsnorm_kernel<team, decltype(packed)::value, T>, dim3(blocks), dim3(256), 0, lane,
-                   "rmsnorm", count, x.size(1) / size, size, x, weight.data(), epsilon, y, rstd.data());
+    const auto kernel = detail::rmsnorm_kernel<team, decltype(packed)::value, T>;
+    const std::int64_t groups = x.size(1) / size;
+    if (x.size(0) <= most_few_rows) {
+      launch_in_line(kernel, dim3(blocks), dim3(256), 0, lane, "rmsnorm", count, groups, size, x, weight.data(),
+                     epsilon, y, rstd.data());
+    } else {
+      kernel<<<blocks, 256, 0, lane>>>(count, groups, size, x, weight.data(), epsilon, y, rstd.data());
+      check_launch("rmsnorm");
+    }
   });
 }
 
