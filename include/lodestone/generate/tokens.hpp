@@ -168,7 +168,8 @@ class token_generator {
       const std::size_t vocabulary = all.size() / whose.size();
       for (std::size_t k = 0; k < whose.size(); ++k) {
         if (whose[k]->left() != 0) continue;
-        const std::int32_t token = whose[k]->choose.draw(all.subspan(k * vocabulary, vocabulary), whose[k]->forbidden());
+        const std::span<const value> own = all.subspan(k * vocabulary, vocabulary);
+        const std::int32_t token = whose[k]->choose.draw(own, whose[k]->forbidden());
         advance(*whose[k], token, hears, ends);
       }
     }
