@@ -2,7 +2,6 @@
 // so that it can misbehave in any way.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -105,9 +104,6 @@ class http_server {
     return requests_;
   }
 
-  /// The most requests that were answered at one time.
-  [[nodiscard]] int most_at_once() const { return most_at_once_; }
-
  private:
   void accept() {
     while (!is_over_) {
@@ -147,12 +143,9 @@ class http_server {
         const std::lock_guard lock(mutex_);
         request.number = static_cast<int>(requests_.size());
         requests_.push_back(request);
-        most_at_once_ = std::max(most_at_once_.load(), ++at_once_);
       }
       http_connection connection(socket, is_over_);
       answer_(request, connection);
-      const std::lock_guard lock(mutex_);
-      --at_once_;
     }
     // Data that was not read would make close() reset the connection: the client might lose what was sent.
     ::shutdown(socket, SHUT_WR);
@@ -167,8 +160,6 @@ class http_server {
   std::list<std::thread> workers_;
   mutable std::mutex mutex_;
   std::vector<http_request> requests_;
-  int at_once_ = 0;
-  std::atomic<int> most_at_once_{0};
 };
 
 /// A local port that nothing listens on.
