@@ -222,9 +222,6 @@ class evaluation {
 
   void rate() {
     const settings judge = judge_settings(s_);
-    if (judge.endpoint.empty() && judge.model.empty())
-      throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
-                                    "name an endpoint, or a model folder with --judge-model");
     open_dialogues();
     with_generator(s_, [&](generate::any_generator& model) {
       with_generator(judge, [&](generate::any_generator& rater) {
@@ -359,6 +356,10 @@ int run_eval(const settings& given) {
 
   const task_parts parts{s, text.tokenizer(), options.meter, is_chat};
   std::vector<eval_work> work = make_work(s.tasks, parts);
+  if (s.judge_endpoint.empty() && s.judge_model.empty() &&
+      std::any_of(work.begin(), work.end(), [](const eval_work& w) { return !w.judged.empty(); }))
+    throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
+                                  "name an endpoint, or a model folder with --judge-model");
   fs::create_directories(s.output);
   const std::vector<std::pair<std::string, std::string>> chosen = settings_json(s);
   nlohmann::ordered_json log_settings = nlohmann::ordered_json::object();
