@@ -26,15 +26,16 @@ if [ ! -d "$out/documents" ]; then
 fi
 
 evaluate() {  # MODEL NAME
-  [ -f "$out/$2/summary.txt" ] || "$program" eval --model "$1" --output "$out/$2" --tasks facts --haystack "$out/held-out" \
-    --lengths 512,1024,2048 --window 4096 --needle-others 8 --repeats 4
+  [ -f "$out/$2/summary.txt" ] || "$program" eval --model "$1" --output "$out/$2" --tasks facts \
+    --haystack "$out/held-out" --lengths 512,1024,2048 --window 4096 --needle-others 8 --repeats 4
 }
 evaluate "$model" before
 "$program" synthesise --method logo --documents "$out/documents" --questions-file "$out/questions.jsonl" \
   --model "$model" --output "$out/pairs.jsonl" --chunk-tokens 128 --context-chunks 3 --important-chunks 1 \
   --prompt-as tokens --context-form "$form" --temperature 0 --max-new-tokens 8 --least-metric 1
-"$program" prefer --model "$model" --data "$out/pairs.jsonl" --output "$out/run" --content parse --context-form "$form" \
-  --custom-template-end-token '{eos}' --position logo-mix --position-window 2048 --max-positions 2048 \
-  --beta 2.5 --gamma 0.25 --learning-rate 3e-4 --tokens 4352 --groups-per-step 8
+"$program" prefer --model "$model" --data "$out/pairs.jsonl" --output "$out/run" --content parse \
+  --context-form "$form" --custom-template-end-token '{eos}' --position logo-mix --position-window 2048 \
+  --max-positions 2048 --beta 2.5 --gamma 0.25 --sft-weight 1 --learning-rate 5e-4 --epochs 4 --tokens 4352 \
+  --groups-per-step 8
 evaluate "$out/run" after
 for when in before after; do echo "$when LOGO:"; cat "$out/$when/summary.txt"; done

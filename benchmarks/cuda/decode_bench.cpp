@@ -1,7 +1,8 @@
 // Decoding with Llama-3-8B's or Llama-3.2-1B's shapes and random weights on one GPU: milliseconds a token beside the
 // time that reading the weights and the cache takes.
 //
-//     decode_bench [--model 1b|8b] [--layers N] [--context N]... [--tokens N] [--products] [--attention] [--no-decoding]
+//     decode_bench [--model 1b|8b] [--layers N] [--context N]... [--tokens N]
+//                  [--products] [--attention] [--no-decoding]
 //
 // The bound of a step is the bytes that it must read (every weight but the embedding, keys and values of the context)
 // at the best rate of reading that two plain programs reach on this device: a copy from device to device (bytes read
@@ -75,10 +76,12 @@ double read_rate(cuda<bf16>& gpu) {
   const tensor_view<float, 1, device_memory> all{const_cast<float*>(from.data()), from.shape()};
   gpu.fill(all, 0.5F);
   const double bytes = 4.0 * static_cast<double>(count);
-  const double copying = bytes / time_of(gpu, 5, [&](int) {
-    on_cuda::check(cudaMemcpyAsync(all.data(), all.data() + count / 2, static_cast<std::size_t>(count) * 2,
-                                   cudaMemcpyDeviceToDevice, gpu.lane()), "copy");
-  });
+  const double copying =
+      bytes / time_of(gpu, 5, [&](int) {
+        on_cuda::check(cudaMemcpyAsync(all.data(), all.data() + count / 2, static_cast<std::size_t>(count) * 2,
+                                       cudaMemcpyDeviceToDevice, gpu.lane()),
+                       "copy");
+      });
   const double begin = seconds();
   for (int i = 0; i < 5; ++i) (void)gpu.sum_of_squares(const_view(all));
   const double reading = 5.0 * bytes / (seconds() - begin);
@@ -116,8 +119,8 @@ void time_products(cuda<bf16>& gpu, const model_config& config, double rate) {
           gpu.gemm_nt(rows, w(i), tensor_view<float, 2, device_memory>(y.data(), extents<2>{{m, layer.n}}), 0.0F);
         else
           gpu.gemm_nt(rows, w(i),
-                      tensor_view<bf16, 2, device_memory>(reinterpret_cast<bf16*>(y.data()),
-                                                          extents<2>{{m, layer.n}}), bf16{0});
+                      tensor_view<bf16, 2, device_memory>(reinterpret_cast<bf16*>(y.data()), extents<2>{{m, layer.n}}),
+                      bf16{0});
       });
       gpu.synchronize();
       on_cuda::event begin(true);
@@ -155,8 +158,13 @@ void time_attention(cuda<bf16>& gpu, const model_config& config, double rate) {
   const device_vector q = random_numbers(gpu, 64 * config.q_size());
   tensor<bf16, 1, device_memory> o(extents<1>{{64 * config.q_size()}});
   const tensor<float, 1, device_memory> lse(extents<1>{{64 * config.heads}});
-  for (const auto& [sequences, keys] : {std::pair<std::int64_t, std::int64_t>{1, 1024}, {1, 8192}, {1, 32'768},
-                                        {1, 131'072}, {4, 8192}, {16, 1024}, {16, 8192}}) {
+  for (const auto& [sequences, keys] : {std::pair<std::int64_t, std::int64_t>{1, 1024},
+                                        {1, 8192},
+                                        {1, 32'768},
+                                        {1, 131'072},
+                                        {4, 8192},
+                                        {16, 1024},
+                                        {16, 8192}}) {
     std::vector<slice> slices;
     for (std::int64_t i = 0; i < sequences; ++i) slices.push_back({i, i + 1, i * keys, (i + 1) * keys});
     const std::int64_t used = sequences * keys;
@@ -166,12 +174,12 @@ void time_attention(cuda<bf16>& gpu, const model_config& config, double rate) {
     const double time = time_of(gpu, count, [&](int i) {
       const tensor_view<const bf16, 2, device_memory> kv(cache.data() + i % copies * used * width,
                                                          extents<2>{{used, width}});
-      gpu.attend(policy, shape, slices,
-                 tensor_view<const bf16, 2, device_memory>(q.data(), extents<2>{{sequences, config.q_size()}}),
-                 kv.columns(0, config.kv_size()), kv.columns(config.kv_size(), width),
-                 tensor_view<bf16, 2, device_memory>(o.data(), extents<2>{{sequences, config.q_size()}}),
-                 tensor_view<float, 1, device_memory>(const_cast<float*>(lse.data()),
-                                                      extents<1>{{sequences * config.heads}}));
+      gpu.attend(
+          policy, shape, slices,
+          tensor_view<const bf16, 2, device_memory>(q.data(), extents<2>{{sequences, config.q_size()}}),
+          kv.columns(0, config.kv_size()), kv.columns(config.kv_size(), width),
+          tensor_view<bf16, 2, device_memory>(o.data(), extents<2>{{sequences, config.q_size()}}),
+          tensor_view<float, 1, device_memory>(const_cast<float*>(lse.data()), extents<1>{{sequences * config.heads}}));
     });
     const double bytes = 2.0 * static_cast<double>(used * width);
     std::printf("attention, %2lld x %6lld keys: %7.1f us, %3.0f%% of the rate of reading\n",
@@ -236,11 +244,12 @@ void time_decoding(store_type& weights, std::int64_t context, std::int64_t count
     bytes += 2.0 * static_cast<double>(weights.layout(layer + 1).count);
   const double cached = 4.0 * static_cast<double>(config.kv_size() * config.layers * (context + count / 2));
   const double bound = (bytes + cached) / rate;
-  std::printf("context %6lld: prefill %.0f tokens/s, %.2f of the forward pass; a token %.3f ms, %.0f GB/s, %.1f%% of "
-              "the bound of %.3f ms (%.2f GB of weights, %.2f GB of cache); asked for after %.2f ms, fastest %.3f ms\n",
-              static_cast<long long>(context), static_cast<double>(context) / prefill, forward / prefill,
-              1e3 * median, 1e-9 * (bytes + cached) / median, 100.0 * bound / median, 1e3 * bound, 1e-9 * bytes,
-              1e-9 * cached, 1e3 * asked[asked.size() / 2], 1e3 * steps.front());
+  std::printf(
+      "context %6lld: prefill %.0f tokens/s, %.2f of the forward pass; a token %.3f ms, %.0f GB/s, %.1f%% of "
+      "the bound of %.3f ms (%.2f GB of weights, %.2f GB of cache); asked for after %.2f ms, fastest %.3f ms\n",
+      static_cast<long long>(context), static_cast<double>(context) / prefill, forward / prefill, 1e3 * median,
+      1e-9 * (bytes + cached) / median, 100.0 * bound / median, 1e3 * bound, 1e-9 * bytes, 1e-9 * cached,
+      1e3 * asked[asked.size() / 2], 1e3 * steps.front());
   std::fflush(stdout);
 }
 

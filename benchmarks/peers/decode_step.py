@@ -4,7 +4,7 @@
 
 Prints milliseconds a token between two tokens of one greedy call, after the first ones. By itself generate() compiles
 the decoding step of a static cache on a GPU; --eager turns that off, and without either option both are timed. The
-cache is as long as the context and the new tokens; the prompt enters in chunks, since a mask of 32k x 32k would not fit.
+cache is as long as the context and the new tokens; without compilation the prompt enters in chunks.
 """
 import argparse
 import time

@@ -4,10 +4,12 @@
 
 float32, the same prompts and the same number of new tokens on both sides (no end token is chosen before), equal threads.
 transformers generates with a dynamic and with a static cache; the faster counts. Prints one line of JSON: microseconds a
-pass of each, the medians of the rounds, and ours over the faster peer's rate.
+pass of each by the clock and on a processor, the medians of the rounds, and the ratios of our rate to that of the faster
+peer. On a machine with other work only the processor's time compares.
 """
 import argparse
 import json
+import pathlib
 import statistics
 import subprocess
 import time
@@ -35,20 +37,26 @@ ours = subprocess.Popen([args.program, args.folder, str(args.threads), str(args.
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def own_cpu():
+    return sum(int((task / "schedstat").read_text().split()[0]) * 1e-9
+               for task in pathlib.Path(f"/proc/{ours.pid}/task").iterdir())
+
+
 def own():
+    cpu = own_cpu()
     ours.stdin.write("\n")
     ours.stdin.flush()
-    return float(ours.stdout.readline())
+    return float(ours.stdout.readline()), own_cpu() - cpu
 
 
 def peer(cache):
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         result = model.generate(ids, do_sample=False, max_new_tokens=args.tokens, min_new_tokens=args.tokens,
                                 attention_mask=torch.ones_like(ids), cache_implementation=cache,
                                 disable_compile=True)
     assert result.shape[1] == ids.shape[1] + args.tokens
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 runs = {"lodestone": own, "dynamic": lambda: peer("dynamic"), "static": lambda: peer("static")}
@@ -60,9 +68,10 @@ for _ in range(args.rounds):
         times[name].append(run())
 ours.stdin.close()
 ours.wait()
-medians = {name: statistics.median(values) for name, values in times.items()}
-fastest = min(medians["dynamic"], medians["static"])
-print(json.dumps({"model": args.folder.rstrip("/").split("/")[-1], "threads": args.threads,
-                  "sequences": args.sequences, "tokens": args.tokens,
-                  **{f"{name}_us": round(value / args.tokens * 1e6, 1) for name, value in medians.items()},
-                  "ratio": round(fastest / medians["lodestone"], 2)}))
+line = {"model": args.folder.rstrip("/").split("/")[-1], "threads": args.threads, "sequences": args.sequences,
+        "tokens": args.tokens}
+for k, clock in enumerate(("clock", "processor")):
+    medians = {name: statistics.median(value[k] for value in values) for name, values in times.items()}
+    line |= {f"{name}_{clock}_us": round(value / args.tokens * 1e6, 1) for name, value in medians.items()}
+    line[f"{clock}_ratio"] = round(min(medians["dynamic"], medians["static"]) / medians["lodestone"], 2)
+print(json.dumps(line))

@@ -40,9 +40,9 @@ namespace generate = lodestone::generate;
 namespace fs = std::filesystem;
 
 /// Settings that change no answer: a run goes on under others.
-constexpr std::string_view free_settings[] = {"output",   "threads",      "at_once",         "cache_tokens",
-                                              "progress", "report",       "accept_failures", "backend",
-                                              "human_scores", "endpoint_concurrency", "endpoint_retries", "endpoint_timeout"};
+constexpr std::string_view free_settings[] = {
+    "output",          "threads", "at_once",      "cache_tokens",         "progress",         "report",
+    "accept_failures", "backend", "human_scores", "endpoint_concurrency", "endpoint_retries", "endpoint_timeout"};
 
 /// A TOML value as JSON: numbers, texts, lists and truth values are spelled alike but for 65_536.
 [[nodiscard]] std::string as_json(std::string value) {
@@ -77,7 +77,8 @@ constexpr std::string_view free_settings[] = {"output",   "threads",      "at_on
   eval::prompt_meter meter;
   meter.tokens = [&text](std::string_view prompt, bool is_chat) {
     if (!is_chat) return std::ssize(text.tokenizer().encode(prompt));
-    const std::vector<lodestone::chat_message> turn{{.role = lodestone::chat_role::user, .content = std::string(prompt)}};
+    const std::vector<lodestone::chat_message> turn{
+        {.role = lodestone::chat_role::user, .content = std::string(prompt)}};
     return std::ssize(text.encoder().encode_prompt(turn));
   };
   meter.cut = [&text](std::string_view prompt, std::int64_t limit) {
@@ -131,8 +132,7 @@ class evaluation {
     if (any([](const eval_work& w) { return static_cast<bool>(w.scores); }))
       with_scoring_model(s_, [&](const eval::any_scoring_model& model) {
         for (const eval_work& one : work_)
-          if (one.scores)
-            score(one, [&](const auto& is_done, const auto& each) { one.scores(model, is_done, each); });
+          if (one.scores) score(one, [&](const auto& is_done, const auto& each) { one.scores(model, is_done, each); });
       });
     for (const eval_work& one : work_)
       if (one.measures) score(one, one.measures);
@@ -159,14 +159,15 @@ class evaluation {
     const std::vector<eval::table_row> rows = eval::table_of(results);
     nlohmann::ordered_json summary = nlohmann::ordered_json::parse(eval::to_json(rows, chosen));
     std::string text = eval::to_text(rows);
-    lodestone::html_report page = eval::report_of("Evaluation", s_.endpoint.empty() ? s_.model : s_.endpoint_model,
-                                                  results, to_pairs(s_));
+    lodestone::html_report page =
+        eval::report_of("Evaluation", s_.endpoint.empty() ? s_.model : s_.endpoint_model, results, to_pairs(s_));
     add_longbench(results, summary, text, page);
     add_retrieval_heads(results, summary, text);
     if (!s_.human_scores.empty()) add_correlation(results, summary, text);
     write(output / "summary.txt", text);
     write(output / "summary.csv", eval::to_csv(rows));
-    write(output / "summary.json", summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    write(output / "summary.json",
+          summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
     if (s_.report) page.write(output / "report.html");
     print(text);
     if (!failures_.empty() && !s_.accept_failures) {
@@ -240,14 +241,13 @@ class evaluation {
   void score(const eval_work& one, const model_scorer& scores) {
     eval::run_progress progress{.task = one.name, .done = log_.ids(one.name + "/").size()};
     if (options_.hears) options_.hears(progress);
-    scores(
-        [&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
-        [&](eval::record&& made) {
-          made.id = eval::log_id(one.name, made.id);
-          log_.append(made.id, eval::to_json_line({one.name, made}));
-          ++progress.done;
-          if (options_.hears) options_.hears(progress);
-        });
+    scores([&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
+           [&](eval::record&& made) {
+             made.id = eval::log_id(one.name, made.id);
+             log_.append(made.id, eval::to_json_line({one.name, made}));
+             ++progress.done;
+             if (options_.hears) options_.hears(progress);
+           });
     note(one.name + ": " + std::to_string(progress.done) + " records");
   }
 
@@ -302,8 +302,8 @@ class evaluation {
       for (const eval::retrieval_head& own : found.heads)
         heads.push_back({{"layer", own.layer}, {"head", own.head}, {"score", own.score}});
       summary[work_[k].name] = {{"best_mean", found.best_mean}, {"heads", std::move(heads)}};
-      text += "\n" + work_[k].name + ": " + std::to_string(found.heads.size()) + " heads above 0.1, mean of the best ten " +
-              lodestone::format_fixed(found.best_mean, 4) + "\n";
+      text += "\n" + work_[k].name + ": " + std::to_string(found.heads.size()) +
+              " heads above 0.1, mean of the best ten " + lodestone::format_fixed(found.best_mean, 4) + "\n";
     }
   }
 

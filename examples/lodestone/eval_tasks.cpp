@@ -203,8 +203,8 @@ template <class Read>
   eval::judge_template prompt(shots.empty() ? eval::longbench_chat_zero_shot_template()
                                             : eval::longbench_chat_few_shot_template());
   if (!parts.s.judge_template.empty()) prompt = eval::judge_template::read(parts.s.judge_template);
-  return {rates(eval::any_judged(eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots),
-                                                      std::move(prompt), options)))};
+  return {rates(eval::any_judged(
+      eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots), std::move(prompt), options)))};
 }
 
 [[nodiscard]] std::vector<eval_work> mt_bench_of(const task_parts&, const std::string& folder) {
@@ -253,13 +253,14 @@ template <class Read>
   list.push_back(benchmark("musique", "musique_ans_v1.0_dev.jsonl", eval::musique));
   list.push_back(benchmark("two_wiki", "dev.json", eval::two_wiki));
   list.push_back(benchmark("qmsum", "test.jsonl", eval::qmsum));
-  list.push_back(benchmark("narrativeqa", "FOLDER with qaps.csv and stories", [](const std::string& folder, auto options) {
-    const std::filesystem::path base(folder);
-    return eval::narrativeqa(base / "qaps.csv", base / "stories", "test", options);
-  }));
-  list.push_back(benchmark("key_value_retrieval", "kv-retrieval-N_keys.jsonl", [](const std::string& file, auto options) {
-    return eval::key_value_retrieval(file, std::nullopt, options);
-  }));
+  list.push_back(
+      benchmark("narrativeqa", "FOLDER with qaps.csv and stories", [](const std::string& folder, auto options) {
+        const std::filesystem::path base(folder);
+        return eval::narrativeqa(base / "qaps.csv", base / "stories", "test", options);
+      }));
+  list.push_back(benchmark(
+      "key_value_retrieval", "kv-retrieval-N_keys.jsonl",
+      [](const std::string& file, auto options) { return eval::key_value_retrieval(file, std::nullopt, options); }));
   // Rated by a judge.
   one("needle_judged",
       [](const task_parts& p) { return std::vector{rates(eval::any_judged(eval::judged_needle(needle_of(p))))}; });
@@ -300,7 +301,8 @@ std::vector<eval_work> make_work(const std::vector<std::string>& choices, const 
     const std::size_t colon = choice.find(':');
     const std::string name = choice.substr(0, colon);
     const std::string file = colon == std::string::npos ? "" : choice.substr(colon + 1);
-    const auto entry = std::find_if(entries.begin(), entries.end(), [&](const task_entry& e) { return e.name == name; });
+    const auto entry =
+        std::find_if(entries.begin(), entries.end(), [&](const task_entry& e) { return e.name == name; });
     if (entry == entries.end()) {
       std::vector<std::string> known;
       std::string list;

@@ -26,9 +26,9 @@ struct task_parts {
 };
 
 /// Scores given texts with a local model: leaves out what is done, and tells each record as it comes.
-using text_scorer = std::function<void(const lodestone::eval::any_scoring_model&,
-                                       const lodestone::eval::record_filter& is_done,
-                                       const lodestone::eval::record_listener& each)>;
+using text_scorer =
+    std::function<void(const lodestone::eval::any_scoring_model&, const lodestone::eval::record_filter& is_done,
+                       const lodestone::eval::record_listener& each)>;
 
 /// Measures the local model in a way of its own; otherwise as text_scorer.
 using model_scorer =
@@ -36,8 +36,8 @@ using model_scorer =
 
 /// One thing to do: questions that a function marks, dialogues that a judge rates, or texts whose probability counts.
 struct eval_work {
-  std::string entry{};  ///< the name in --tasks
-  std::string name{};   ///< of the task, which begins its ids
+  std::string entry{};                                ///< the name in --tasks
+  std::string name{};                                 ///< of the task, which begins its ids
   std::vector<lodestone::eval::any_task> asked{};     ///< one, or none
   std::vector<lodestone::eval::any_judged> judged{};  ///< one, or none
   text_scorer scores{};                               ///< or this
@@ -60,8 +60,7 @@ struct task_entry {
 
 /// A record of retrieval heads for each question of a needle test, which the settings' model answers greedily.
 void score_retrieval_heads(const settings& s, const lodestone::eval::needle& asked, bool is_chat,
-                           const lodestone::eval::record_filter& is_done,
-                           const lodestone::eval::record_listener& each);
+                           const lodestone::eval::record_filter& is_done, const lodestone::eval::record_listener& each);
 
 /// Loads the settings' model to score texts and calls `use` with it, once.
 void with_scoring_model(const settings& s, const std::function<void(const lodestone::eval::any_scoring_model&)>& use);

@@ -90,7 +90,8 @@ line read_line(const lodestone::json_record& record, const std::string& where, c
 }
 
 json to_json(const json& id, const generate::answer& answer) {
-  if (answer.why == generate::finish::failed) return {{"id", id}, {"finish", to_string(answer.why)}, {"error", answer.error}};
+  if (answer.why == generate::finish::failed)
+    return {{"id", id}, {"finish", to_string(answer.why)}, {"error", answer.error}};
   return {{"id", id},
           {"text", answer.text},
           {"finish", to_string(answer.why)},

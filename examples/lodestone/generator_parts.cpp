@@ -57,7 +57,8 @@ void with_endpoint(const settings& s, const std::function<void(lodestone::genera
   use(any);
   const generate::endpoint_usage usage = model.usage();
   const auto count = [](std::int64_t value) { return lodestone::format_count(value); };
-  note(s.endpoint_model + ": " + count(usage.attempts) + " requests, " + count(usage.retries) + " of them retries; " +
+  note(s.endpoint_model + ": " + count(usage.attempts) + (usage.attempts == 1 ? " request, " : " requests, ") +
+       count(usage.retries) + " of them retries; " +
        count(usage.prompt_tokens) + " tokens of prompts, " + count(usage.answer_tokens) + " of answers");
 }
 

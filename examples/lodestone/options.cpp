@@ -686,7 +686,8 @@ void table::fill() {
        "long_perplexity: JSONL of key tokens that another model found (default: the model itself finds them)");
   text("chinese_words", eval, s_.chinese_words,
        "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
-  text("judge_template", eval, s_.judge_template, "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
+  text("judge_template", eval, s_.judge_template,
+       "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
   whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
   text("human_scores", eval, s_.human_scores,
        "JSONL with id (TASK/ID) and score: rank correlations with them are computed");
@@ -1059,7 +1060,6 @@ void check(command what, const settings& s) {
                          "add them, or export the last");
     if (!(s.clip >= 0.0)) throw config_error("must be 0 (off) or positive", "clip");
   }
-  if (what == command::generate || what == command::chat || what == command::eval)
   if (what == command::synthesise) {
     need(!s.method.empty(), "method", "give logo or longalign");
     need(!s.documents.empty(), "documents", "name a file, or a folder of .txt, .md and .jsonl files");

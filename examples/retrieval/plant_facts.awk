@@ -17,7 +17,8 @@ BEGIN { srand(seed) }
     do fact = name(); while (fact in seen)
     seen[fact] = sprintf("%05d", int(rand() * 100000))
     printf "{%s=%s} ", fact, seen[fact]
-    if (planted++ % of == 0)
-      printf "{\"document\": \"%s\", \"question\": \"{%s=\", \"answer\": \"%s\"}\n", document, fact, seen[fact] >> questions
+    if (planted++ % of) continue
+    printf "{\"document\": \"%s\", ", document >> questions
+    printf "\"question\": \"{%s=\", \"answer\": \"%s\"}\n", fact, seen[fact] >> questions
   }
 }

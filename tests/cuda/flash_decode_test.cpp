@@ -64,12 +64,12 @@ problem sequences(random_stream& random, std::int64_t most_keys) {
 
 std::vector<problem> fixed_problems() {
   return {{1, 1, {{0, 1, 0, 1}}},
-          {1, 4097, {{0, 1, 0, 4097}}},
+          {1, 2305, {{0, 1, 0, 2305}}},
           {16, 900, {{0, 16, 0, 900}}},
           {3, 2, {{0, 3, 0, 2}}},  // the first row sees nothing
           {2, 50, {}},
           {5, 700, {{0, 5, 100, 700, slice_kind::full}}},
-          {4, 3000, {{0, 4, 0, 3000, slice_kind::causal, 257}}}};
+          {4, 1700, {{0, 4, 0, 1700, slice_kind::causal, 257}}}};
 }
 
 bool sees(const slice& s, std::int64_t q, std::int64_t k) {
@@ -88,7 +88,9 @@ void check_pieces(const problem& p, const attention_shape& shape) {
     const std::int64_t rows = piece.row_end - piece.row_begin;
     BOOST_TEST_REQUIRE((rows == 1 || (rows > 1 && rows * shape.group() <= 16)));
     BOOST_TEST_REQUIRE(piece.column_begin < piece.column_end);
-    for (std::int64_t r = piece.row_begin; r < piece.row_end; ++r) of_row[static_cast<std::size_t>(r)].push_back(partial++);
+    for (std::int64_t r = piece.row_begin; r < piece.row_end; ++r)
+      of_row[static_cast<std::size_t>(r)].push_back(partial++);
+    std::int64_t unseen = 0;
     for (std::int64_t c = piece.column_begin; c < piece.column_end; ++c) {
       bool is_seen = false;
       for (std::int64_t r = piece.row_begin; r < piece.row_end; ++r)
@@ -96,26 +98,26 @@ void check_pieces(const problem& p, const attention_shape& shape) {
           ++count[static_cast<std::size_t>(r * p.keys + c)];
           is_seen = true;
         }
-      BOOST_TEST_REQUIRE(is_seen);
+      unseen += !is_seen;
     }
+    BOOST_TEST(unseen == 0);
   }
   BOOST_TEST(schedule.partials() == partial);
   BOOST_REQUIRE_EQUAL(schedule.first.size(), static_cast<std::size_t>(p.queries) + 1);
   for (std::size_t r = 0; r < of_row.size(); ++r) {
-    const auto own = std::span{schedule.list}.subspan(static_cast<std::size_t>(schedule.first[r]),
-                                                      static_cast<std::size_t>(schedule.first[r + 1] - schedule.first[r]));
+    const auto own =
+        std::span{schedule.list}.subspan(static_cast<std::size_t>(schedule.first[r]),
+                                         static_cast<std::size_t>(schedule.first[r + 1] - schedule.first[r]));
     BOOST_TEST_REQUIRE(std::ranges::equal(own, of_row[r]), "row " << r);
   }
-  for (std::int64_t q = 0; q < p.queries; ++q)
-    for (std::int64_t k = 0; k < p.keys; ++k) {
-      int expected = 0;
-      for (const slice& s : p.slices) expected += sees(s, q, k);
-      BOOST_REQUIRE_EQUAL(count[static_cast<std::size_t>(q * p.keys + k)], expected);
-    }
+  for (const slice& s : p.slices)
+    for (std::int64_t q = s.q_begin; q < s.q_end; ++q)
+      for (std::int64_t k = s.first_key(q); k < s.last_key(q); ++k) --count[static_cast<std::size_t>(q * p.keys + k)];
+  BOOST_TEST(std::ranges::count(count, 0) == std::ssize(count));
 }
 
 constexpr std::array<attention_shape, 5> shapes{
-    {{8, 2, 64, 0.125}, {3, 3, 80, 0.11}, {6, 1, 96, 0.1}, {8, 2, 128, 0.09}, {34, 2, 256, 0.06}}};
+    {{8, 2, 64, 0.125}, {3, 3, 80, 0.11}, {6, 1, 96, 0.1}, {8, 2, 128, 0.09}, {18, 1, 256, 0.06}}};
 
 }  // namespace
 
@@ -200,7 +202,7 @@ BOOST_AUTO_TEST_CASE(few_rows_over_many_keys_equal_the_host_in_double, *boost::u
   host<double> cpu;
   random_stream random(5, random_purpose::user);
   std::vector<problem> problems = fixed_problems();
-  for (int i = 0; i < 6; ++i) problems.push_back(sequences(random, 5000));
+  for (int i = 0; i < 3; ++i) problems.push_back(sequences(random, 900));
   for (const attention_shape& shape : shapes)
     for (std::size_t i = 0; i < problems.size(); ++i) {
       const problem& p = problems[i];
@@ -216,9 +218,9 @@ BOOST_AUTO_TEST_CASE(few_rows_over_many_keys_equal_the_host_in_double, *boost::u
         for (const slice& s : p.slices)
           for (std::int64_t r = s.q_begin; r < s.q_end && !is_seen; ++r) is_seen = sees(s, r, k);
         if (!is_seen)
-          gpu.from_host(std::span<const bf16>{filler},
-                        tensor_view<bf16, 1, device_memory>(kv.device.data() + k * 2 * kv_width,
-                                                            extents<1>{{2 * kv_width}}));
+          gpu.from_host(
+              std::span<const bf16>{filler},
+              tensor_view<bf16, 1, device_memory>(kv.device.data() + k * 2 * kv_width, extents<1>{{2 * kv_width}}));
       }
       const auto columns = [&](auto view, std::int64_t begin) { return view.columns(begin, begin + kv_width); };
       const auto run = [&] {
@@ -244,8 +246,8 @@ BOOST_AUTO_TEST_CASE(few_rows_over_many_keys_equal_the_host_in_double, *boost::u
 BOOST_AUTO_TEST_CASE(a_sequence_has_the_bits_it_has_alone, *boost::unit_test::precondition(on_gpu{})) {
   cuda<bf16> gpu;
   const attention_shape shape{32, 8, 128, 0.09};
-  const std::vector<slice> all{{0, 1, 0, 5000}, {1, 2, 5000, 5100}, {2, 4, 5100, 9000}};
-  twin<bf16> q(gpu, 4, 4096, 1), k(gpu, 9000, 1024, 2), v(gpu, 9000, 1024, 3), o(gpu, 4, 4096, 4), own(gpu, 4, 4096, 5);
+  const std::vector<slice> all{{0, 1, 0, 2500}, {1, 2, 2500, 2600}, {2, 4, 2600, 4000}};
+  twin<bf16> q(gpu, 4, 4096, 1), k(gpu, 4000, 1024, 2), v(gpu, 4000, 1024, 3), o(gpu, 4, 4096, 4), own(gpu, 4, 4096, 5);
   twin<float> lse(gpu.lane(), 1, 4 * 32, 6);
   gpu.attend(flash_mma{}, shape, all, q.read(), k.read(), v.read(), o.view(), lse.flat());
   for (slice s : all) {

@@ -172,3 +172,9 @@ BOOST_AUTO_TEST_CASE(damaged_dictionaries_are_named_with_their_line) {
   copy("finalseg/prob_emit.py", "P={", "Q={");
   BOOST_TEST(message().starts_with("finalseg/prob_emit.py:1: there is no \"P={\""));
 }
+
+BOOST_AUTO_TEST_CASE(copies_of_a_dictionary_share_it) {
+  const chinese_words words = chinese_words::load(lodestone_test::data("eval/jieba"));
+  const std::vector<chinese_words> copies(100'000, words);  // as marks of questions hold them
+  BOOST_TEST(copies.back()("北京大学") == words("北京大学"), boost::test_tools::per_element());
+}

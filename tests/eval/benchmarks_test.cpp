@@ -367,4 +367,18 @@ BOOST_AUTO_TEST_CASE(prompts_are_filled_like_the_published_ones) {
   write_file(folder / "x.jsonl", published().at("longbench").at("qasper").at("records")[0].dump());
   BOOST_TEST(
       longbench(folder / "x.jsonl", {.chinese = {}, .prompt = "Q: {input}"}).ask(0).prompt.starts_with("Q: What"));
+  const benchmark_options wrong{.chinese = {}, .prompt = "{passage}"};
+  write_file(folder / "passkey.jsonl", lines_of(published().at("infinite_bench").at("passkey").at("records")));
+  write_file(folder / "q.jsonl", R"({"general_query_list": [{"query": "Sum it up.", "answer": "They agreed."}], )"
+                                 R"("specific_query_list": [], "meeting_transcripts": []})");
+  write_file(folder / "kv.jsonl", published().at("key_value")[0].at("record").dump());
+  const auto refused = [](const auto& read) {
+    BOOST_CHECK_EXCEPTION((void)read(), config_error, [](const config_error& failure) {
+      return std::string(failure.what()).starts_with("prompt: {passage} is not a field; the fields are {");
+    });
+  };
+  refused([&] { return longbench(folder / "x.jsonl", wrong); });
+  refused([&] { return infinite_bench(folder / "passkey.jsonl", infinite_bench_form::chat, wrong); });
+  refused([&] { return qmsum(folder / "q.jsonl", wrong); });
+  refused([&] { return key_value_retrieval(folder / "kv.jsonl", std::nullopt, wrong); });
 }

@@ -22,9 +22,7 @@ std::size_t occurrences(std::string_view text, std::string_view part) {
 }
 
 eval::token_count counter(const lodestone::tokenizer& words, const std::string& before = {}) {
-  return [&words, before](std::string_view prompt) {
-    return std::ssize(words.encode(before + std::string(prompt)));
-  };
+  return [&words, before](std::string_view prompt) { return std::ssize(words.encode(before + std::string(prompt))); };
 }
 
 const eval::haystack& speeches() {
@@ -63,9 +61,9 @@ std::string message(const std::function<void()>& act) {
 BOOST_AUTO_TEST_SUITE(eval_needle)
 
 BOOST_AUTO_TEST_CASE(prompts_have_the_asked_length_and_depth_for_every_tokenizer) {
-  for (const char* folder : {"tests/data/tokenizer/gpt2", "tests/data/models/stories260k",
-                             "examples/data/models/tinystories-656k", "examples/data/retrieval",
-                             "tests/data/tokenizer/sentencepiece/unigram_bytes.model"}) {
+  for (const char* folder :
+       {"tests/data/tokenizer/gpt2", "tests/data/models/stories260k", "examples/data/models/tinystories-656k",
+        "examples/data/retrieval", "tests/data/tokenizer/sentencepiece/unigram_bytes.model"}) {
     BOOST_TEST_CONTEXT(folder) {
       const auto words = lodestone::tokenizer::load(source_dir() / folder);
       const eval::needle_options options{.lengths = {600, 3000}, .depths = {0, 12.5, 50, 90, 100}, .repeats = 2};
@@ -91,7 +89,8 @@ BOOST_AUTO_TEST_CASE(prompts_have_the_asked_length_and_depth_for_every_tokenizer
         // Behind a sentence: where the sentences of the text end, found again without the needle.
         const std::size_t end = before.find_last_not_of(" \n") + 1;
         const std::vector<std::size_t> ends = eval::sentence_ends(before.substr(0, end) + after);
-        BOOST_TEST((end == 0 || std::find(ends.begin(), ends.end(), end) != ends.end()), before.substr(at - std::min<std::size_t>(at, 60)));
+        BOOST_TEST((end == 0 || std::find(ends.begin(), ends.end(), end) != ends.end()),
+                   before.substr(at - std::min<std::size_t>(at, 60)));
 
         // At its depth, but for the sentence that the depth falls into.
         const auto count = [&](std::string_view text) { return static_cast<double>(words.encode(text, false).size()); };
@@ -152,11 +151,10 @@ BOOST_AUTO_TEST_CASE(several_values_and_other_keys_stand_once_each) {
 
 BOOST_AUTO_TEST_CASE(words_of_the_user_and_chinese_text) {
   const auto words = lodestone::tokenizer::load(source_dir() / "tests/data/tokenizer/gpt2");
-  const eval::needle_form published{
-      .fact = "The best thing to do in the harbour is to eat a sandwich in the sun.",
-      .question = "What is the best thing to do in the harbour?",
-      .answer = "eat a sandwich in the sun",
-      .prompt = "{context}\n\n{question}"};
+  const eval::needle_form published{.fact = "The best thing to do in the harbour is to eat a sandwich in the sun.",
+                                    .question = "What is the best thing to do in the harbour?",
+                                    .answer = "eat a sandwich in the sun",
+                                    .prompt = "{context}\n\n{question}"};
   const eval::needle test(speeches(), counter(words), {.lengths = {500}, .depths = {50}}, published);
   BOOST_TEST(test.expected(0).at(0) == published.answer);
   BOOST_TEST(score_of(test, 0, "You should Eat a Sandwich in the sun!", "exact_match") == 1.0);
@@ -167,8 +165,10 @@ BOOST_AUTO_TEST_CASE(words_of_the_user_and_chinese_text) {
 
   std::string text;
   for (int k = 0; k < 60; ++k) text += "今天天气很好。我们去公园！";
-  const eval::needle_form chinese{
-      .fact = "{key}的密码是{value}。", .question = "{key}的密码是什么？", .prompt = "{context}\n{question}", .letters = true};
+  const eval::needle_form chinese{.fact = "{key}的密码是{value}。",
+                                  .question = "{key}的密码是什么？",
+                                  .prompt = "{context}\n{question}",
+                                  .letters = true};
   const eval::needle other(eval::haystack({text}), counter(words), {.lengths = {800}, .depths = {30}}, chinese);
   const std::string prompt = other.ask(0).prompt;
   const std::size_t at = prompt.find(other.facts(0).at(0));

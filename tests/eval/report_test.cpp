@@ -23,9 +23,10 @@ std::vector<eval::task_result> results() {
         continue;
       }
       const double value = std::max(0.0, 1.0 - (length / 16384.0) * (1.0 - std::abs(depth - 50) / 60.0));
-      needle.records.push_back({.id = "x",
-                                .labels = {{"length", std::to_string(length)}, {"depth", std::to_string(depth)}},
-                                .scores = {{.metric = "found", .value = value}, {.metric = "exact_match", .value = value}}});
+      needle.records.push_back(
+          {.id = "x",
+           .labels = {{"length", std::to_string(length)}, {"depth", std::to_string(depth)}},
+           .scores = {{.metric = "found", .value = value}, {.metric = "exact_match", .value = value}}});
     }
   for (const char* length : {"1024", "4096"})
     kv.records.push_back({.id = "y", .labels = {{"length", length}}, .scores = {{.metric = "found", .value = 0.5}}});
@@ -57,10 +58,9 @@ BOOST_AUTO_TEST_CASE(the_heat_map_has_the_means_of_its_cells) {
 }
 
 BOOST_AUTO_TEST_CASE(the_page_has_a_section_for_every_task) {
-  const std::string page =
-      eval::report_of("Evaluation", "a model", results(), {{.key = "seed", .value = "42"}}).page();
-  for (const char* part : {">needle</h2>", ">kv_single</h2>", ">none</h2>", "No question has an answer", ">Settings</h2>",
-                           "needle: found by depth and length", "kv_single by length", "0.5 ± 0"})
+  const std::string page = eval::report_of("Evaluation", "a model", results(), {{.key = "seed", .value = "42"}}).page();
+  for (const char* part : {">needle</h2>", ">kv_single</h2>", ">none</h2>", "No question has an answer",
+                           ">Settings</h2>", "needle: found by depth and length", "kv_single by length", "0.5 ± 0"})
     BOOST_TEST(count(page, part) >= 1U, part);
   if (const char* keep = std::getenv("LODESTONE_KEEP_PAGE")) lodestone_test::write_file(keep, page);
 }

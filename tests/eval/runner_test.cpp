@@ -174,8 +174,7 @@ BOOST_AUTO_TEST_CASE(prompts_are_cut_in_their_middle_to_leave_room_for_the_answe
     const lodestone_test::temporary_folder folder;
     lodestone::result_log log(folder / "results.jsonl", "{}");
     calculator model;
-    const auto report =
-        eval::run(long_prompt{}, model, log, {.window = 60, .meter = meter, .always_plain = plain});
+    const auto report = eval::run(long_prompt{}, model, log, {.window = 60, .meter = meter, .always_plain = plain});
     BOOST_TEST(report.cut == 1U);
     const std::string prompt = model.heard[1];
     BOOST_TEST(prompt.find("begin ") == (plain ? 0U : 6U));

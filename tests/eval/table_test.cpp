@@ -76,10 +76,13 @@ BOOST_AUTO_TEST_CASE(perplexity_is_e_to_the_mean_over_tokens) {
 
 BOOST_AUTO_TEST_CASE(rows_are_all_records_then_every_value_of_every_label) {
   eval::task_result result{.task = "needle",
-                           .records = {scored("4k", "0", 1), scored("16k", "0", 0), scored("4k", "50", 0.5),
-                                       scored("16k", "50", 0.5), {.id = "bad", .labels = {{"length", "16k"}}, .error = "e"}}};
-  const eval::task_result words{.task = "words", .records = {{.id = "1", .labels = {{"kind", "b"}}},
-                                                             {.id = "2", .labels = {{"kind", "a"}}}}};
+                           .records = {scored("4k", "0", 1),
+                                       scored("16k", "0", 0),
+                                       scored("4k", "50", 0.5),
+                                       scored("16k", "50", 0.5),
+                                       {.id = "bad", .labels = {{"length", "16k"}}, .error = "e"}}};
+  const eval::task_result words{
+      .task = "words", .records = {{.id = "1", .labels = {{"kind", "b"}}}, {.id = "2", .labels = {{"kind", "a"}}}}};
   const auto rows = eval::table_of(std::vector{result, words});
   BOOST_TEST_REQUIRE(rows.size() == 8U);
   BOOST_TEST(rows[0].labels.empty());
@@ -103,14 +106,15 @@ BOOST_AUTO_TEST_CASE(rows_are_all_records_then_every_value_of_every_label) {
   const std::string text = eval::to_text(rows);
   BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 9);
   BOOST_TEST(text.find("task    of          metric    mean    s.e.  n  failed\n"
-                       "needle  all         found   0.5000  0.2041  4       1\n") == 0U, text);
+                       "needle  all         found   0.5000  0.2041  4       1\n") == 0U,
+             text);
   BOOST_TEST(text.find("words   kind a      -            -       -  0       1\n") != std::string::npos, text);
 
   const std::string csv = eval::to_csv(rows);
   BOOST_TEST(csv.find("needle,length,4k,found,0.75,0.25,2,0\n") != std::string::npos, csv);
 
-  const auto json = nlohmann::json::parse(eval::to_json(rows, std::vector<std::pair<std::string, std::string>>{
-                                                                  {"model", "\"m\""}, {"seed", "42"}}));
+  const auto json = nlohmann::json::parse(
+      eval::to_json(rows, std::vector<std::pair<std::string, std::string>>{{"model", "\"m\""}, {"seed", "42"}}));
   BOOST_TEST(json.at("settings").at("seed") == 42);
   BOOST_TEST(json.at("tasks").size() == 2U);
   const auto& needle = json.at("tasks").at(0);
@@ -121,8 +125,9 @@ BOOST_AUTO_TEST_CASE(rows_are_all_records_then_every_value_of_every_label) {
 }
 
 BOOST_AUTO_TEST_CASE(values_with_commas_and_quotes_stay_one_cell) {
-  const eval::task_result result{.task = "a,b", .records = {{.id = "1", .labels = {{"k", "say \"x\""}},
-                                                             .scores = {{.metric = "m", .value = 1.0}}}}};
+  const eval::task_result result{
+      .task = "a,b",
+      .records = {{.id = "1", .labels = {{"k", "say \"x\""}}, .scores = {{.metric = "m", .value = 1.0}}}}};
   BOOST_TEST(eval::to_csv(eval::table_of(std::vector{result})).find("\"a,b\",k,\"say \"\"x\"\"\",m,1,0,1,0\n") !=
              std::string::npos);
 }

@@ -604,6 +604,34 @@ BOOST_AUTO_TEST_CASE(conversations_need_a_chat_format_and_take_one_of_their_own)
                  "[custom_template]\nuser_prefix = \"Q: \"\nassistant_prefix = \"\\nA: \"\n"));
 }
 
+BOOST_AUTO_TEST_CASE(a_template_of_a_file_or_of_the_folder_is_rendered) {
+  const temporary_folder folder;
+  write_file(folder / "chat.jsonl",
+             R"({"messages": [{"role": "user", "content": "Who ran?"}, {"role": "assistant", "content": "The cat."}]})"
+             "\n");
+  const std::string source = "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ eos_token }}{% endfor %}"
+                             "{% if add_generation_prompt %}assistant:{% endif %}";
+  write_file(folder / "own.jinja", source);
+  fs::copy(model(), folder / "model");
+  write_file(folder / "model/chat_template.jinja", source);
+  const auto prepare = [&](const std::string& from, const std::string& store, const words& more) {
+    words arguments{"prepare", "--model", from, "--data", "chat.jsonl", "--output", store};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(folder.path(), arguments);
+  };
+  const result file = prepare(model(), "file.store", {"--template", "own.jinja"});
+  BOOST_TEST(file.status == 0, file.err);
+  const result own = prepare("model", "own.store", {});
+  BOOST_TEST(own.status == 0, own.err);
+  BOOST_TEST(file.out == own.out);
+  check_refused(prepare("model", "x.store", {"--template-date", "26.7."}), {"template_date", "2024-07-26"});
+  check_refused(prepare("model", "x.store", {"--template", "rendered:rag"}), {"'rag'", "default"});
+  check_refused(prepare("model", "x.store", {"--template-values", "{\"tools\": []}"}), {"template_values", "tools"});
+  write_file(folder / "model/chat_template.jinja", "{% include 'x' %}");
+  check_refused(prepare("model", "x.store", {}), {"chat_template:1:4", "'include' is not supported"});
+  BOOST_TEST(!fs::exists(folder / "x.store"));
+}
+
 BOOST_AUTO_TEST_CASE(bad_data_is_a_failure_with_its_line) {
   const temporary_folder folder;
   write_file(folder / "train.jsonl", "{\"text\": \"a cat\"}\n{\"text\": \"a dog\"\n");

@@ -49,8 +49,8 @@ BOOST_AUTO_TEST_SUITE(examples_eval, *boost::unit_test::precondition(lodestone_t
 
 BOOST_AUTO_TEST_CASE(a_model_that_looks_things_up_finds_facts_where_it_was_trained_to) {
   const temporary_folder folder;
-  words arguments = eval_arguments("facts,kv_single", "out",
-                                   {"--lengths", "500", "--depths", "0,50,100", "--repeats", "6", "--needle-others", "5"});
+  words arguments = eval_arguments(
+      "facts,kv_single", "out", {"--lengths", "500", "--depths", "0,50,100", "--repeats", "6", "--needle-others", "5"});
   arguments[2] = (source_dir() / "examples/data/retrieval").string();
   const result evaluated = run(folder.path(), arguments);
   BOOST_TEST_REQUIRE(evaluated.status == 0, evaluated.err);
@@ -64,8 +64,8 @@ BOOST_AUTO_TEST_CASE(a_model_that_looks_things_up_finds_facts_where_it_was_train
   }
   BOOST_TEST(found >= 15.0, found << " of 18");
   const auto summary = nlohmann::json::parse(read_file(folder / "out" / "summary.json"));
-  BOOST_TEST(std::abs(summary.at("tasks").at(0).at("scores").at("exact_match").at("mean").get<double>() - found / 18.0) <
-             1e-12);
+  BOOST_TEST(std::abs(summary.at("tasks").at(0).at("scores").at("exact_match").at("mean").get<double>() -
+                      found / 18.0) < 1e-12);
   BOOST_TEST(summary.at("settings").at("needle_others") == 5);
   BOOST_TEST(evaluated.out == read_file(folder / "out" / "summary.txt"));
   BOOST_TEST(has(evaluated.out, "depth 50"));
@@ -86,7 +86,8 @@ BOOST_AUTO_TEST_CASE(a_killed_evaluation_goes_on_to_the_same_results) {
     const auto size = [&] { return std::filesystem::exists(partial) ? std::filesystem::file_size(partial) : 0; };
     const auto before = size();
     const pid_t child = lodestone_test::start(folder.path(), eval_arguments(tasks, "cut", more));
-    for (int wait = 0; wait < 20'000 && size() < before + 3'000 && !std::filesystem::exists(folder / "cut/results.jsonl"); ++wait)
+    for (int wait = 0;
+         wait < 20'000 && size() < before + 3'000 && !std::filesystem::exists(folder / "cut/results.jsonl"); ++wait)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     kill(child, SIGKILL);
     if (lodestone_test::finish(child) == 128 + SIGKILL) ++kills;
@@ -122,7 +123,8 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_refused_with_their_name) {
   refused("needle", {"--depths", "x"}, {"--depths", "must be a number"});
   refused("needle", {"--needle-prompt", "{context}"}, {"needle prompt", "{question}"});
   refused("needle", {"--prompts", "chat"}, {"chat format"});
-  BOOST_TEST(has(run(folder.path(), eval_arguments("needle", "out", {"--haystack", "broken.txt"})).err, "broken.txt:2"));
+  BOOST_TEST(
+      has(run(folder.path(), eval_arguments("needle", "out", {"--haystack", "broken.txt"})).err, "broken.txt:2"));
   BOOST_TEST(has(run(folder.path(), eval_arguments("needle", "out", {"--haystack", "none.txt"})).err, "none.txt"));
 }
 
@@ -244,9 +246,10 @@ BOOST_AUTO_TEST_CASE(scores_are_compared_with_those_of_people) {
   const result broken = run(folder.path(), arguments);
   BOOST_TEST(broken.status == 1);
   BOOST_TEST(has(broken.err, "people.jsonl:2"), broken.err);
-  write_file(folder / "people.jsonl", "{\"id\": \"arc_easy/Own_1\", \"score\": 3}\n"
-                                      "{\"id\": \"arc_easy/Own_2\", \"score\": 2}\n"
-                                      "{\"id\": \"arc_easy/Own_3\", \"score\": 1}\n");
+  write_file(folder / "people.jsonl",
+             "{\"id\": \"arc_easy/Own_1\", \"score\": 3}\n"
+             "{\"id\": \"arc_easy/Own_2\", \"score\": 2}\n"
+             "{\"id\": \"arc_easy/Own_3\", \"score\": 1}\n");
   const result r = run(folder.path(), arguments);
   BOOST_TEST_REQUIRE(r.status == 0, r.err);
   BOOST_TEST(has(r.out, "3 pairs"), r.out);

@@ -1,7 +1,8 @@
 // Arbitrary template sources: they write something or an error says why not, within the bounds, and what is marked as
 // data is data.
 //
-// The input is the template; a byte 0xFF (which UTF-8 never holds) ends it, and what follows is the content of a message.
+// The input is the template; a byte 0xFF (which UTF-8 never holds) ends it, and what follows is the content of the
+// messages.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

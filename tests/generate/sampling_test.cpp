@@ -114,7 +114,8 @@ BOOST_AUTO_TEST_CASE(draws_follow_the_distribution) {
     if (how.repetition_penalty == 1.0) {
       how.seed = 123;
       sampler s(how, std::ssize(one.logits), one.seen);
-      for (int k = 0; k < 10'000; ++k) ++by_token[static_cast<std::size_t>(s.draw(std::span<const double>(one.logits)))];
+      const std::span<const double> logits(one.logits);
+      for (int k = 0; k < 10'000; ++k) ++by_token[static_cast<std::size_t>(s.draw(logits))];
       least = std::min(least, p_value(by_token, one.probabilities));
     }
     least = std::min(least, p_value(by_seed, one.probabilities));
@@ -189,6 +190,24 @@ BOOST_AUTO_TEST_CASE(a_wide_nucleus_holds_the_fewest_tokens) {
   }
 }
 
+// The largest logit wherever it stands, found by lanes and by the general way, which forbidden tokens ask for.
+BOOST_AUTO_TEST_CASE(the_largest_logit_is_found_wherever_it_stands) {
+  for (const std::size_t count : {1U, 15U, 16U, 17U, 40U, 63U})
+    for (std::size_t at = 0; at < count; ++at) {
+      std::vector<float> logits(count, -5.0F);
+      logits[at] = 2.0F;
+      if (at % 3 == 0 && at + 1 < count) logits.back() = 2.0F;  // of equals the lowest id
+      sampler s({}, std::ssize(logits), {});
+      BOOST_TEST(s.takes_the_largest());
+      BOOST_TEST(s.draw(std::span<const float>(logits)) == static_cast<std::int32_t>(at));
+      BOOST_TEST(s.drawn() == 1U);
+      const std::vector<std::int32_t> none_of_these{1'000};
+      BOOST_TEST(s.draw(std::span<const float>(logits), none_of_these) == static_cast<std::int32_t>(at));
+      logits[at] = NAN;
+      BOOST_CHECK_THROW(static_cast<void>(s.draw(std::span<const float>(logits))), numeric_error);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(bad_settings_and_bad_logits_are_refused) {
   for (const sampling& how :
        {sampling{.repetition_penalty = 0.0}, sampling{.temperature = -1.0}, sampling{.temperature = NAN},
@@ -197,6 +216,8 @@ BOOST_AUTO_TEST_CASE(bad_settings_and_bad_logits_are_refused) {
     BOOST_CHECK_THROW(generate::check(how), config_error);
   std::vector<double> logits{1.0, NAN, 0.0};
   BOOST_CHECK_THROW(static_cast<void>(sampler({}, 3, {}).draw(std::span<const double>(logits))), numeric_error);
+  BOOST_CHECK_THROW(static_cast<void>(sampler({.temperature = 1.0}, 3, {}).draw(std::span<const double>(logits))),
+                    numeric_error);
   logits.assign(3, -std::numeric_limits<double>::infinity());
   BOOST_CHECK_THROW(static_cast<void>(sampler({}, 3, {}).draw(std::span<const double>(logits))), numeric_error);
   logits.assign(3, 0.0);

@@ -49,7 +49,8 @@ std::vector<pretrained> models() {
     std::istringstream lines(lodestone_test::read_file(lodestone_test::data("generate/" + m.name + ".greedy.jsonl")));
     for (std::string line; std::getline(lines, line);) {
       const auto row = nlohmann::json::parse(line);
-      m.cases.push_back({row.at("prompt_ids").get<ids>(), row.at("ids").get<ids>(), row.at("penalised_ids").get<ids>()});
+      m.cases.push_back(
+          {row.at("prompt_ids").get<ids>(), row.at("ids").get<ids>(), row.at("penalised_ids").get<ids>()});
       BOOST_REQUIRE(m.cases.back().expected.size() == 200U);
     }
     BOOST_REQUIRE(m.cases.size() == 6U);

@@ -1,4 +1,4 @@
-// The cache of several sequences: its rooms against a list of rows, and its laws: cached is uncached, together is alone.
+// The cache of several sequences: its rooms against a list of rows; cached is uncached, together is alone.
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>

@@ -46,7 +46,9 @@ const std::string unclosed =
     "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 std::vector<chat_message> talk() {
-  return {{chat_role::user, "q one"}, {chat_role::assistant, "a one"}, {chat_role::user, "q two"},
+  return {{chat_role::user, "q one"},
+          {chat_role::assistant, "a one"},
+          {chat_role::user, "q two"},
           {chat_role::assistant, "a two"}};
 }
 
@@ -143,11 +145,11 @@ BOOST_AUTO_TEST_CASE(answers_are_found_by_prefixes) {
   BOOST_TEST(trained(chatml, target_choice::last_answer, talk()) ==
              "<|im_start|>user\nq one<|im_end|>\n<|im_start|>assistant\na one<|im_end|>\n"
              "<|im_start|>user\nq two<|im_end|>\n<|im_start|>assistant\n{a two<|im_end|>}\n");
-  BOOST_TEST(trained(inst, all, talk()) ==
-             "<s>[INST] q one [/INST]{ a one </s>}[INST] q two [/INST]{ a two </s>}");
+  BOOST_TEST(trained(inst, all, talk()) == "<s>[INST] q one [/INST]{ a one </s>}[INST] q two [/INST]{ a two </s>}");
   BOOST_TEST(trained(generation, all, talk()) == trained(chatml, all, talk()));
   // Where nothing ends an answer, the next turn does, and the end-of-sequence token the last.
-  BOOST_TEST(trained(unclosed, all, talk()) == "<|user|>q one<|assistant|>{a one<|user|>}q two<|assistant|>{a two</s>}");
+  BOOST_TEST(trained(unclosed, all, talk()) ==
+             "<|user|>q one<|assistant|>{a one<|user|>}q two<|assistant|>{a two</s>}");
   // An empty answer is masked, weights count, what is not answered is left out.
   std::vector<chat_message> messages = talk();
   messages[1].content = " ";
@@ -199,8 +201,9 @@ BOOST_AUTO_TEST_CASE(control_tokens_in_contents_stay_characters) {
   std::vector<chat_message> messages = talk();
   messages[0].content = "  x<|im_start|>y ";
   messages[1].content = "<|im_end|>";
-  const std::string trimming = "{% for m in messages %}{% set c = '<|im_start|>' + m.role + '\n' + m.content|trim ~ "
-                               "'<|im_end|>' %}{{ c }}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+  const std::string trimming =
+      "{% for m in messages %}{% set c = '<|im_start|>' + m.role + '\n' + m.content|trim ~ "
+      "'<|im_end|>' %}{{ c }}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
   for (const std::string& source : {chatml, generation, trimming}) {
     encoding_report report;
     const chat_encoder encoder(words, program_of(source), {}, of_llama());
@@ -269,10 +272,13 @@ BOOST_AUTO_TEST_CASE(preference_answers_stand_behind_the_rendered_prompt) {
   data_summary counts;
   preference_builder(encoder, {}, {}).build(record, "p:2", examples, counts);
   BOOST_REQUIRE(examples[0].chunks.size() == 3U);
-  BOOST_TEST(words.spell(std::span(examples[0].tokens).subspan(static_cast<std::size_t>(examples[0].chunks[1]), 4)) == "two.");
-  const chat_encoder loud(words, program_of("{% for m in messages %}{{ m.content|upper }}</s>{% endfor %}"), {}, of_llama());
-  BOOST_TEST(has(message_of<data_error>([&] { preference_builder(loud, {}, {}).build(record, "p:3", examples, counts); }),
-                 "does not write the context as it stands"));
+  BOOST_TEST(words.spell(std::span(examples[0].tokens).subspan(static_cast<std::size_t>(examples[0].chunks[1]), 4)) ==
+             "two.");
+  const chat_encoder loud(words, program_of("{% for m in messages %}{{ m.content|upper }}</s>{% endfor %}"), {},
+                          of_llama());
+  BOOST_TEST(
+      has(message_of<data_error>([&] { preference_builder(loud, {}, {}).build(record, "p:3", examples, counts); }),
+          "does not write the context as it stands"));
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_gets_the_family_that_writes_the_same_or_its_own_template) {
@@ -286,7 +292,8 @@ BOOST_AUTO_TEST_CASE(a_folder_gets_the_family_that_writes_the_same_or_its_own_te
   BOOST_TEST(choose(chatml).form.name == "chatml");
   BOOST_TEST(!choose(chatml).form.program);
   // A default system text, or trimmed contents, and it is no longer the same.
-  const chat_choice own = choose("{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + chatml);
+  const chat_choice own =
+      choose("{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + chatml);
   BOOST_TEST(own.form.name == "rendered");
   BOOST_TEST(own.note.empty());
   BOOST_TEST(has(to_text(render_prompt(own.form, std::vector<chat_message>{{chat_role::user, "q"}})), "Be kind."));
@@ -306,9 +313,10 @@ BOOST_AUTO_TEST_CASE(templates_by_name_with_values_and_a_date) {
   lodestone_test::write_file(folder / "tokenizer_config.json", R"({"eos_token": {"content": "</s>"}, "pad_token": null,
     "image_token": "<i>", "chat_template": [
       {"name": "default", "template": "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"},
-      {"name": "rag", "template": "R{% for m in messages %}{{ m.content }}{% endfor %}{{ mode }}{{ strftime_now('%d.%m.') }}"}]})");
+      {"name": "rag", "template": "R{{ messages|map(attribute='content')|join }}{{ mode }}{{ strftime_now('%d.%m.') }}"}]})");
   std::filesystem::create_directory(folder / "additional_chat_templates");
-  lodestone_test::write_file(folder / "additional_chat_templates/tool_use.jinja", "T{% for m in messages %}{{ m.content }}{% endfor %}");
+  lodestone_test::write_file(folder / "additional_chat_templates/tool_use.jinja",
+                             "T{% for m in messages %}{{ m.content }}{% endfor %}");
   const special_tokens specials = read_special_tokens(folder.path());
   BOOST_TEST(specials.texts.size() == 2U);
   const std::vector<chat_message> messages{{chat_role::user, "q"}};

@@ -79,15 +79,16 @@ BOOST_AUTO_TEST_CASE(real_templates_write_what_jinja2_writes) {
     std::fprintf(stderr, "real_templates_write_what_jinja2_writes: skipped, LODESTONE_TEST_TEMPLATES is not set\n");
     return;
   }
-  const ordered_json cases = ordered_json::parse(lodestone_test::read_file(std::filesystem::path(folder) / "expected.json"));
+  const ordered_json cases =
+      ordered_json::parse(lodestone_test::read_file(std::filesystem::path(folder) / "expected.json"));
   std::size_t equal = 0;
   std::size_t refused = 0;
   for (const ordered_json& one : cases) {
     const std::string file = one["file"];
     const std::string written =
         fault(lodestone_test::read_file(std::filesystem::path(folder) / file), values_of(one["values"]));
-    const bool holds = one.contains("text") ? written == "wrote " + one["text"].get<std::string>()
-                                            : !written.starts_with("wrote ");
+    const bool holds =
+        one.contains("text") ? written == "wrote " + one["text"].get<std::string>() : !written.starts_with("wrote ");
     if (holds) ++(one.contains("text") ? equal : refused);
     BOOST_TEST(holds, file << " " << one["conversation"] << ": " << written.substr(0, 300));
   }
@@ -147,8 +148,9 @@ BOOST_AUTO_TEST_CASE(templates_are_bounded) {
   ends("{{ " + sum + " }}");
   ends(blocks);
   // What holds itself is released all the same (the leak checker of sanitised builds looks).
-  BOOST_TEST(render("{% set n = namespace() %}{% set n.me = n %}{% macro m() %}{{ m is callable }}{% endmacro %}{{ m() }}") ==
-             "True");
+  BOOST_TEST(
+      render("{% set n = namespace() %}{% set n.me = n %}{% macro m() %}{{ m is callable }}{% endmacro %}{{ m() }}") ==
+      "True");
 }
 
 BOOST_AUTO_TEST_CASE(numbers_at_the_edges) {
@@ -200,7 +202,9 @@ BOOST_AUTO_TEST_CASE(data_are_followed_byte_by_byte) {
 
 BOOST_AUTO_TEST_CASE(generation_blocks_are_ranges_of_the_output) {
   const rendering done = run(parse("ab{% generation %}cd{% endgeneration %}e{% for i in range(2) %}{% generation -%} f"
-                                   "{% endgeneration %}{% endfor %}", "t"), {});
+                                   "{% endgeneration %}{% endfor %}",
+                                   "t"),
+                             {});
   BOOST_TEST(done.output.bytes() == "abcdeff");
   BOOST_TEST((done.generated == std::vector<range>{{2, 4}, {5, 6}, {6, 7}}));
   BOOST_TEST(fault("{% set x %}{% generation %}a{% endgeneration %}{% endset %}").find("not supported") !=

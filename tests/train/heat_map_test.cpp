@@ -58,7 +58,8 @@ BOOST_AUTO_TEST_CASE(every_value_is_a_cell_in_its_place) {
   BOOST_TEST(count(to_html(grid(30, 11)), "<title>depth") == 330U);
   // Names of thirty columns would run into each other.
   BOOST_TEST(count(to_html(grid(30, 2)), "text-anchor=\"middle\">1024") +
-                 count(to_html(grid(30, 2)), "text-anchor=\"middle\">2048") == 1U);
+                 count(to_html(grid(30, 2)), "text-anchor=\"middle\">2048") ==
+             1U);
 }
 
 BOOST_AUTO_TEST_CASE(colours_run_from_red_to_blue_and_stop_at_the_ends) {

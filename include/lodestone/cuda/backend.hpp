@@ -248,7 +248,7 @@ class cuda {
       if (is_for_few_rows(x, w)) return on_cuda::few_rows<Y>(lane(), x, w, y, !(beta == Y{}));
     product<Y>(on_cuda::product::nt, x.size(0), w, x, y, beta);
   }
-  /// Operations that belong together in a pass of few rows, each in one kernel and with the bits of one after the other.
+  /// Operations that belong together in a pass of few rows, in one kernel and with the bits of one after the other.
   ///@{
   /// Whether the next three serve a model's layers for so many rows.
   [[nodiscard]] static bool joins_operations(std::int64_t rows, std::int64_t hidden, bool whole_heads_turn) {
@@ -469,8 +469,8 @@ class cuda {
     return {};
   }
 
-  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another order
-  /// of additions for another number of rows.
+  /// Whether few_rows serves a product: cuBLASLt reads the weights of such products no faster, and chooses another
+  /// order of additions for another number of rows.
   [[nodiscard]] static bool is_for_few_rows(matrix<const T> x, matrix<const T> w) {
     const auto fits = [](matrix<const T> m) {
       return reinterpret_cast<std::uintptr_t>(m.data()) % 16 == 0 && m.stride() % 8 == 0;

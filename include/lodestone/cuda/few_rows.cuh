@@ -13,18 +13,18 @@ namespace lodestone::on_cuda {
 
 namespace detail {
 
-// A block makes 16 outputs for all rows of x, in T tiles of eight. Its eight warps share the columns, 64 in turn: a warp
-// reads rows of w straight into the left operand of mma, rows of x into the right one. The order of columns inside a
-// product does not matter as long as both operands have the same, so a lane takes eight neighbouring columns, which is
-// one access of 16 bytes, where the instruction would have it take pairs. Every sum is taken in an order that depends on
-// C alone, and a row's bits are those it has alone, whatever M is. Rows of x are read by every block, but the blocks of
-// a multiprocessor walk them together, so that they come from L1.
+// A block makes 16 outputs for all rows of x, in T tiles of eight. Its eight warps share the columns, 64 in turn: a
+// warp reads rows of w straight into the left operand of mma, rows of x into the right one. The order of columns inside
+// a product does not matter as long as both operands have the same, so a lane takes eight neighbouring columns, which
+// is one access of 16 bytes, where the instruction would have it take pairs. Every sum is taken in an order that
+// depends on C alone, and a row's bits are those it has alone, whatever M is. Rows of x are read by every block, but
+// the blocks of a multiprocessor walk them together, so that they come from L1.
 //
 // Small blocks with few registers: those of the next product have room beside the last of this one, and have their
 // weights brought to L2 while they wait for its results.
 //
-// `Normalises`: rows of x are normalised first, by every block for itself, into shared memory; the arithmetic is that of
-// rmsnorm. `Gates`: the 16 outputs are eight of the gate's and the eight of the other half of w that they gate, and y
+// `Normalises`: rows of x are normalised first, by every block for itself, into shared memory; the arithmetic is that
+// of rmsnorm. `Gates`: the 16 outputs are eight of the gate's and the eight of the other half of w that they gate, and y
 // gets what swiglu makes of them. Both leave the bits of the operations one by one.
 template <int T, bool Normalises, bool Gates, class Y>
 __global__ void __launch_bounds__(256, T == 1 && !Normalises ? 4 : 3)
@@ -140,8 +140,8 @@ void few_rows(cudaStream_t lane, matrix<const bf16> x, matrix<const bf16> w, mat
   if (x.size(0) == 0 || w.size(0) == 0) return;
   const dim3 grid(static_cast<unsigned>((w.size(0) + 15) / 16));
   const bf16* const no_norm = nullptr;
-  const auto kernel = x.size(0) <= 8 ? detail::few_rows_kernel<1, false, false, Y>
-                                     : detail::few_rows_kernel<2, false, false, Y>;
+  const auto kernel =
+      x.size(0) <= 8 ? detail::few_rows_kernel<1, false, false, Y> : detail::few_rows_kernel<2, false, false, Y>;
   launch_in_line(kernel, grid, dim3(256), 0, lane, "few_rows", x, w, y, adds, no_norm, 0.0F);
 }
 

@@ -32,7 +32,7 @@ struct flash_decode_plan {
   static constexpr int threads = warps * flash_warp;
   static constexpr int keys = 16;
   static constexpr int stages = D > 80 ? 3 : 4;
-  static constexpr int tile_bytes = 16 * D * 2;          // of q, or of a warp's keys or values
+  static constexpr int tile_bytes = 16 * D * 2;  // of q, or of a warp's keys or values
   static constexpr int ring_bytes = stages * 2 * tile_bytes;
   static constexpr int shared_bytes = tile_bytes + warps * ring_bytes;
   static constexpr int sums_stride = D + 8;  // floats: rows eight banks apart
@@ -68,9 +68,9 @@ __global__ void __launch_bounds__(flash_decode_plan<D>::threads, 2)
   const int kv_head = static_cast<int>(blockIdx.x) % call.kv_heads;
   const int rest = static_cast<int>(blockIdx.x) / call.kv_heads;
   const flash_piece piece = call.schedule.pieces[rest / call.head_tiles];
-  const int first_head = rest % call.head_tiles * 16;            // of the group
-  const int heads = min(call.group - first_head, 16);            // of each row in this tile
-  const int pairs = heads * (piece.row_end - piece.row_begin);   // at most 16
+  const int first_head = rest % call.head_tiles * 16;           // of the group
+  const int heads = min(call.group - first_head, 16);           // of each row in this tile
+  const int pairs = heads * (piece.row_end - piece.row_begin);  // at most 16
   const int head = kv_head * call.group + first_head;
   const bf16* const k = a.k + kv_head * D;
   const bf16* const v = a.v + kv_head * D;
@@ -147,8 +147,8 @@ __global__ void __launch_bounds__(flash_decode_plan<D>::threads, 2)
         for (int e = 0; e < 2; ++e)
           if (column + n * 8 + e < begin[half] || column + n * 8 + e >= end[half])
             s[0][n][2 * half + e] = minus_infinity();
-      float value = fmaxf(fmaxf(s[0][0][2 * half], s[0][0][2 * half + 1]),
-                          fmaxf(s[0][1][2 * half], s[0][1][2 * half + 1]));
+      float value =
+          fmaxf(fmaxf(s[0][0][2 * half], s[0][0][2 * half + 1]), fmaxf(s[0][1][2 * half], s[0][1][2 * half + 1]));
       value = fmaxf(value, __shfl_xor_sync(0xffff'ffffU, value, 1));
       value = fmaxf(value, __shfl_xor_sync(0xffff'ffffU, value, 2));
       block_largest[half] = value;
@@ -237,7 +237,8 @@ inline constexpr int flash_merge_threads = 8 * (D / 4);
 
 /// o and lse of one query row and head from its partials: each group's in the order of the list, then the groups'.
 template <int D>
-__global__ void __launch_bounds__(flash_merge_threads<D>) flash_merge_kernel(const __grid_constant__ flash_decode_call call) {
+__global__ void __launch_bounds__(flash_merge_threads<D>)
+    flash_merge_kernel(const __grid_constant__ flash_decode_call call) {
   __shared__ float4 sums_of[8][D / 4];
   __shared__ float2 scale_of[8];
   ptx::let_next_begin();
@@ -305,8 +306,8 @@ __global__ void __launch_bounds__(flash_merge_threads<D>) flash_merge_kernel(con
   }
   const float inverse = weight > 0.0F ? 1.0F / weight : weight;  // a row without keys stays 0; NaN stays NaN
   bf16* const to = call.arguments.o + row * call.arguments.o_stride + head * D + column * 4;
-  *reinterpret_cast<uint2*>(to) = make_uint2(ptx::pack_bf16(sum.x * inverse, sum.y * inverse),
-                                             ptx::pack_bf16(sum.z * inverse, sum.w * inverse));
+  *reinterpret_cast<uint2*>(to) =
+      make_uint2(ptx::pack_bf16(sum.x * inverse, sum.y * inverse), ptx::pack_bf16(sum.z * inverse, sum.w * inverse));
   if (column == 0)
     call.arguments.lse[row * call.heads + head] =
         weight == 0.0F ? minus_infinity() : (top + log2f(weight)) * 0.6931471805599453F;

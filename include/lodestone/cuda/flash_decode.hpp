@@ -1,5 +1,5 @@
-// Attention of few query rows over many keys, as in decoding: the pieces of work that the host cuts from the slices, and
-// launchers.
+// Attention of few query rows over many keys, as in decoding: the pieces of work that the host cuts from the slices,
+// and launchers.
 //
 // A tile holds the query heads of one key-value head for all rows of a slice, so that keys and values are read once;
 // what a tile sees is cut into pieces of keys that many blocks walk at the same time. Each piece leaves sums and the
@@ -52,11 +52,11 @@ struct flash_piece {
 
 /// Pieces in device memory.
 struct flash_decode_view {
-  const flash_piece* pieces = nullptr;   ///< [piece_count]
-  const std::int32_t* first = nullptr;   ///< [queries + 1]: row r's partials are list[first[r]] to list[first[r + 1]]
-  const std::int32_t* list = nullptr;    ///< [partials]
-  std::int32_t piece_count = 0;          ///< of all rows
-  std::int32_t partials = 0;             ///< rows of all pieces
+  const flash_piece* pieces = nullptr;  ///< [piece_count]
+  const std::int32_t* first = nullptr;  ///< [queries + 1]: row r's partials are list[first[r]] to list[first[r + 1]]
+  const std::int32_t* list = nullptr;   ///< [partials]
+  std::int32_t piece_count = 0;         ///< of all rows
+  std::int32_t partials = 0;            ///< rows of all pieces
 };
 
 /// What flash_decode does for one list of slices: plain arrays, uploaded as one block of bytes.
@@ -65,7 +65,9 @@ struct flash_decode_schedule {
   std::vector<std::int32_t> first;  ///< as in flash_decode_view
   std::vector<std::int32_t> list;   ///< as in flash_decode_view
 
-  [[nodiscard]] std::int64_t partials() const { return static_cast<std::int64_t>(list.size()); }  ///< rows of all pieces
+  [[nodiscard]] std::int64_t partials() const {
+    return static_cast<std::int64_t>(list.size());
+  }  ///< rows of all pieces
   /// Bytes of the three arrays as copy_to lays them out.
   [[nodiscard]] std::size_t bytes() const {
     return pieces.size() * sizeof(flash_piece) + (first.size() + list.size()) * sizeof(std::int32_t);
@@ -129,8 +131,8 @@ void flash_decode(const flash_arguments& arguments, const flash_decode_view& sch
         const std::int64_t begin = std::max(at, band.first(row));
         const std::int64_t last = std::min({at + share, band.column_end, band.last(end - 1)});
         if (begin >= last) continue;
-        schedule.pieces.push_back({narrow(row), narrow(end), narrow(begin), narrow(last), narrow(band.low),
-                                   narrow(band.up), partial, 0});
+        schedule.pieces.push_back(
+            {narrow(row), narrow(end), narrow(begin), narrow(last), narrow(band.low), narrow(band.up), partial, 0});
         for (std::int64_t r = row; r < end; ++r) of_row[static_cast<std::size_t>(r)].push_back(partial++);
       }
     }

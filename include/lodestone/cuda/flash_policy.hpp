@@ -24,8 +24,8 @@
 namespace lodestone {
 
 /// Attention on tensor cores (mma.sync, compute capability 8.0 and up) for bf16 and head dimensions of 64, 80, 96, 128
-/// and 256, in tiles that are scheduled from the slices on the host. Where every slice has 16 query rows or fewer, as in
-/// decoding, the forward pass cuts the keys into pieces that blocks walk at the same time (flash_decode.hpp).
+/// and 256, in tiles that are scheduled from the slices on the host. Where every slice has 16 query rows or fewer, as
+/// in decoding, the forward pass cuts the keys into pieces that blocks walk at the same time (flash_decode.hpp).
 /// Deterministic. Pointers must be multiples of 16 bytes and strides multiples of 8 elements.
 struct flash_mma {
   /// The schedule of one list of slices, in the backend's memory.
@@ -70,8 +70,8 @@ struct flash_mma {
 template <class Backend>
 class flash_mma::per_batch {
  public:
-  /// Makes the schedule of such calls, unless it is there: where slices have few rows, that of the forward pass, and the
-  /// backward pass makes its own. Throws shape_error as make_flash_schedule.
+  /// Makes the schedule of such calls, unless it is there: where slices have few rows, that of the forward pass, and
+  /// the backward pass makes its own. Throws shape_error as make_flash_schedule.
   void prepare(Backend& backend, const attention_shape& shape, std::span<const slice> slices, std::int64_t queries,
                std::int64_t keys) const {
     (void)find(backend, shape, slices, queries, keys, false);

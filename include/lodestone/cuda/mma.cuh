@@ -64,10 +64,10 @@ __device__ __forceinline__ void wait_for_copies() {
 }
 
 // A kernel that launch_in_line (access.cuh) puts on a lane may begin while the one before it still runs. It calls
-// await_previous() before it reads or writes anything but its arguments and tables that were copied to the device; until
-// then it may ask for what it will read to be brought to L2, which holds no stale bytes. A kernel of little work calls
-// let_next_begin() first of all, one that reads much when it has read it: what is brought to L2 too early is gone again
-// when it is wanted.
+// await_previous() before it reads or writes anything but its arguments and tables that were copied to the device;
+// until then it may ask for what it will read to be brought to L2, which holds no stale bytes. A kernel of little work
+// calls let_next_begin() first of all, one that reads much when it has read it: what is brought to L2 too early is gone
+// again when it is wanted.
 
 /// The next kernel of the lane may begin once every block has said so or is done.
 __device__ __forceinline__ void let_next_begin() {

@@ -74,9 +74,9 @@ template <class T>
 void rope(cudaStream_t lane, matrix<T> x, std::int64_t head_dim, matrix<const float> cosine, matrix<const float> sine,
           bool interleaved, bool inverse);
 
-/// As rope, of the first `heads` + `kv_heads` heads of each row of qkv [T, (heads + 2 kv_heads) head_dim], pairs as wide
-/// as the head; keys and values then go to row rows[t] of the cache [., 2 kv_heads head_dim], keys first. Keys of qkv
-/// itself stay as they are.
+/// As rope, of the first `heads` + `kv_heads` heads of each row of qkv [T, (heads + 2 kv_heads) head_dim], pairs as
+/// wide as the head; keys and values then go to row rows[t] of the cache [., 2 kv_heads head_dim], keys first. Keys of
+/// qkv itself stay as they are.
 template <class T>
 void rope_to_cache(cudaStream_t lane, matrix<T> qkv, std::int64_t heads, std::int64_t kv_heads,
                    matrix<const float> cosine, matrix<const float> sine, bool interleaved, const std::int64_t* rows,
@@ -85,8 +85,8 @@ void rope_to_cache(cudaStream_t lane, matrix<T> qkv, std::int64_t heads, std::in
 // few_rows.cuh
 /// Rows of x that few_rows takes.
 inline constexpr std::int64_t most_few_rows = 16;
-/// y [M, N] = x [M, C] w [N, C]^T, plus y where `adds`, for M up to most_few_rows. Rows of x and w lie on 16 bytes and C is a
-/// multiple of 8. A row of y has the same bits whatever M is.
+/// y [M, N] = x [M, C] w [N, C]^T, plus y where `adds`, for M up to most_few_rows. Rows of x and w lie on 16 bytes and
+/// C is a multiple of 8. A row of y has the same bits whatever M is.
 template <class Y>
 void few_rows(cudaStream_t lane, matrix<const bf16> x, matrix<const bf16> w, matrix<Y> y, bool adds);
 /// Rows of x that few_rows_normed takes: every block normalises all of them for itself.

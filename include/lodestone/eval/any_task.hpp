@@ -17,7 +17,9 @@ namespace lodestone::eval {
 /// ask(i).
 template <task Task>
 [[nodiscard]] std::string question_id(const Task& t, std::size_t i) {
-  if constexpr (requires { { t.id(i) } -> std::convertible_to<std::string>; })
+  if constexpr (requires {
+                  { t.id(i) } -> std::convertible_to<std::string>;
+                })
     return t.id(i);
   else
     return t.ask(i).id;

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace lodestone::eval {
@@ -16,7 +19,7 @@ namespace lodestone::eval {
 ///
 /// Its dictionary is not part of Lodestone: `load` reads the folder of an installed package (`pip install jieba`), or a
 /// copy of its files. Of all ways to cut a run of characters into words the most likely one is taken; characters that
-/// stay single in a row are cut again by the hidden Markov model, which knows no words.
+/// stay single in a row are cut again by the hidden Markov model, which knows no words. Copies share the tables.
 class chinese_words {
  public:
   /// Reads dict.txt and finalseg/prob_start.py, prob_trans.py and prob_emit.py. Throws io_error for a missing file,
@@ -28,24 +31,27 @@ class chinese_words {
   [[nodiscard]] std::vector<std::string> operator()(std::string_view text) const;
 
   /// Words and beginnings of words that the dictionary has.
-  [[nodiscard]] std::size_t size() const { return frequencies_.size(); }
+  [[nodiscard]] std::size_t size() const { return model_->frequencies.size(); }
 
  private:
   static constexpr std::size_t states = 4;  // B, E, M, S: begin, end and middle of a word, a word of one character
-  using table = std::unordered_map<char32_t, double>;
 
-  chinese_words() = default;
+  struct model {
+    std::unordered_map<std::u32string, std::int64_t> frequencies{};  // 0: only the beginning of words
+    double log_total = 0.0;
+    std::array<double, states> start{};
+    std::array<std::array<double, states>, states> step{};  // from, to
+    std::array<std::unordered_map<char32_t, double>, states> emit{};
+  };
+
+  explicit chinese_words(std::shared_ptr<const model> read) : model_(std::move(read)) {}
 
   [[nodiscard]] std::int64_t frequency(std::u32string_view word) const;
   void cut_run(std::u32string_view run, std::vector<std::u32string_view>& words) const;
   void cut_unknown(std::u32string_view run, std::vector<std::u32string_view>& words) const;
   void cut_by_states(std::u32string_view run, std::vector<std::u32string_view>& words) const;
 
-  std::unordered_map<std::u32string, std::int64_t> frequencies_;  // 0: only the beginning of words
-  double log_total_ = 0.0;
-  std::array<double, states> start_{};
-  std::array<std::array<double, states>, states> step_{};  // from, to
-  std::array<table, states> emit_;
+  std::shared_ptr<const model> model_;
 };
 
 }  // namespace lodestone::eval

@@ -139,7 +139,7 @@ class python_numbers {
 }  // namespace detail
 
 LODESTONE_INLINE chinese_words chinese_words::load(const std::filesystem::path& folder) {
-  chinese_words result;
+  model result;
   const std::filesystem::path dictionary = folder / "dict.txt";
   const std::string lines = detail::text_of_file(dictionary);
   std::int64_t total = 0;
@@ -163,40 +163,40 @@ LODESTONE_INLINE chinese_words chinese_words::load(const std::filesystem::path& 
                          "use the dictionary of the package jieba 0.42.1");
     }
     const std::u32string word = code_points(line.substr(0, space));
-    result.frequencies_[word] = count;
+    result.frequencies[word] = count;
     total += count;
-    for (std::size_t i = 1; i < word.size(); ++i) result.frequencies_.try_emplace(word.substr(0, i), 0);
+    for (std::size_t i = 1; i < word.size(); ++i) result.frequencies.try_emplace(word.substr(0, i), 0);
   }
   if (total == 0)
     throw format_error("there are no words", dictionary.string(), "use the dictionary of the package jieba");
-  result.log_total_ = std::log(static_cast<double>(total));
+  result.log_total = std::log(static_cast<double>(total));
 
   const auto open = [&](const char* name) {
     const std::filesystem::path file = folder / "finalseg" / name;
     return detail::python_numbers(detail::text_of_file(file), file.string());
   };
-  result.start_.fill(detail::never);
-  for (auto& row : result.step_) row.fill(detail::never);
+  result.start.fill(detail::never);
+  for (auto& row : result.step) row.fill(detail::never);
   detail::python_numbers start = open("prob_start.py");
-  start.each([&](char32_t state) { result.start_[detail::state_of(state, start)] = start.number(); });
+  start.each([&](char32_t state) { result.start[detail::state_of(state, start)] = start.number(); });
   detail::python_numbers step = open("prob_trans.py");
   step.each([&](char32_t from) {
-    auto& row = result.step_[detail::state_of(from, step)];
+    auto& row = result.step[detail::state_of(from, step)];
     step.enter();
     step.each([&](char32_t to) { row[detail::state_of(to, step)] = step.number(); });
   });
   detail::python_numbers emit = open("prob_emit.py");
   emit.each([&](char32_t state) {
-    table& row = result.emit_[detail::state_of(state, emit)];
+    auto& row = result.emit[detail::state_of(state, emit)];
     emit.enter();
     emit.each([&](char32_t character) { row[character] = emit.number(); });
   });
-  return result;
+  return chinese_words(std::make_shared<const model>(std::move(result)));
 }
 
 LODESTONE_INLINE std::int64_t chinese_words::frequency(std::u32string_view word) const {
-  const auto found = frequencies_.find(std::u32string(word));
-  return found == frequencies_.end() ? -1 : found->second;
+  const auto found = model_->frequencies.find(std::u32string(word));
+  return found == model_->frequencies.end() ? -1 : found->second;
 }
 
 /// The most likely states of the characters, by Viterbi's algorithm; where two ways are as likely the state that is
@@ -207,18 +207,18 @@ LODESTONE_INLINE void chinese_words::cut_by_states(std::u32string_view run,
   constexpr std::array<std::array<std::size_t, 2>, states> before{
       {{last, alone}, {first, middle}, {first, middle}, {last, alone}}};
   const auto emits = [&](std::size_t s, char32_t c) {
-    const auto found = emit_[s].find(c);
-    return found == emit_[s].end() ? detail::never : found->second;
+    const auto found = model_->emit[s].find(c);
+    return found == model_->emit[s].end() ? detail::never : found->second;
   };
   std::array<double, states> likely{};
-  for (std::size_t s = 0; s < states; ++s) likely[s] = start_[s] + emits(s, run[0]);
+  for (std::size_t s = 0; s < states; ++s) likely[s] = model_->start[s] + emits(s, run[0]);
   std::vector<std::array<std::uint8_t, states>> from(run.size());
   for (std::size_t t = 1; t < run.size(); ++t) {
     std::array<double, states> next{};
     for (std::size_t s = 0; s < states; ++s) {
       const double emitted = emits(s, run[t]);
-      const double one = likely[before[s][0]] + step_[before[s][0]][s] + emitted;
-      const double other = likely[before[s][1]] + step_[before[s][1]][s] + emitted;
+      const double one = likely[before[s][0]] + model_->step[before[s][0]][s] + emitted;
+      const double other = likely[before[s][1]] + model_->step[before[s][1]][s] + emitted;
       next[s] = std::max(one, other);
       from[t][s] = static_cast<std::uint8_t>(before[s][other >= one ? 1 : 0]);
     }
@@ -260,7 +260,8 @@ LODESTONE_INLINE void chinese_words::cut_run(std::u32string_view run, std::vecto
   for (std::size_t i = run.size(); i-- > 0;) {
     double best = -std::numeric_limits<double>::infinity();
     const auto consider = [&](std::size_t end, std::int64_t count) {
-      const double value = std::log(static_cast<double>(std::max<std::int64_t>(count, 1))) - log_total_ + likely[end];
+      const double value =
+          std::log(static_cast<double>(std::max<std::int64_t>(count, 1))) - model_->log_total + likely[end];
       if (value >= best) {
         best = value;
         ends[i] = end;

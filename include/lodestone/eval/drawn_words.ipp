@@ -34,15 +34,15 @@ template <class Make>
 
 LODESTONE_INLINE std::vector<std::string> draw_keys(std::size_t count, random_stream& random) {
   static constexpr std::array<std::string_view, 40> kinds{
-      "amber",  "ancient", "bright",  "broken", "carved", "cedar",  "coastal", "copper", "crimson", "distant",
-      "dusty",  "eastern", "frozen",  "gentle", "golden", "granite", "green",  "hidden", "hollow",  "iron",
-      "ivory",  "lonely",  "marble",  "misty",  "narrow", "northern", "painted", "quiet", "red",    "royal",
-      "silent", "silver",  "southern", "stone", "sunken", "tall",   "twin",    "velvet", "western", "winding"};
+      "amber",  "ancient", "bright",   "broken", "carved", "cedar",    "coastal", "copper", "crimson", "distant",
+      "dusty",  "eastern", "frozen",   "gentle", "golden", "granite",  "green",   "hidden", "hollow",  "iron",
+      "ivory",  "lonely",  "marble",   "misty",  "narrow", "northern", "painted", "quiet",  "red",     "royal",
+      "silent", "silver",  "southern", "stone",  "sunken", "tall",     "twin",    "velvet", "western", "winding"};
   static constexpr std::array<std::string_view, 40> places{
-      "archive", "bakery",  "barn",   "bridge",  "cabin",   "canal",   "castle", "chapel",  "cottage", "courtyard",
-      "dairy",   "dock",    "ferry",  "forge",   "fountain", "garden", "granary", "harbour", "inn",    "library",
-      "lighthouse", "market", "mill", "mine",    "museum",  "orchard", "palace", "pier",    "quarry",  "school",
-      "shipyard", "stable", "station", "studio", "tavern",  "temple",  "theatre", "tower",  "vault",   "windmill"};
+      "archive",    "bakery", "barn",    "bridge", "cabin",    "canal",   "castle",  "chapel",  "cottage", "courtyard",
+      "dairy",      "dock",   "ferry",   "forge",  "fountain", "garden",  "granary", "harbour", "inn",     "library",
+      "lighthouse", "market", "mill",    "mine",   "museum",   "orchard", "palace",  "pier",    "quarry",  "school",
+      "shipyard",   "stable", "station", "studio", "tavern",   "temple",  "theatre", "tower",   "vault",   "windmill"};
   return detail::distinct(count, 1600, "keys", [&] {
     std::string key(kinds[random.below(kinds.size())]);
     return key.append(" ").append(places[random.below(places.size())]);
@@ -75,12 +75,12 @@ LODESTONE_INLINE std::vector<std::string> draw_numbers(std::size_t count, std::i
 
 LODESTONE_INLINE std::vector<std::string> draw_people(std::size_t count, random_stream& random) {
   static constexpr std::array<std::string_view, 64> people{
-      "Adele", "Amir",  "Anton", "Beatriz", "Boris", "Carla", "Chen",  "Clara",  "Daniel", "Dora",  "Edgar",
-      "Elena", "Emil",  "Esther", "Farid",  "Fiona", "Franz", "Gita",  "Greta",  "Hana",   "Hector", "Ida",
-      "Igor",  "Ines",  "Ivan",  "Jakob",   "Joana", "Kamal", "Karin", "Kenji",  "Lars",   "Leila", "Lena",
-      "Luis",  "Magda", "Marco", "Maria",   "Martin", "Mila", "Nadia", "Nils",   "Nora",   "Olga",  "Omar",
-      "Oscar", "Paula", "Pedro", "Petra",   "Rafael", "Rosa", "Ruth",  "Samuel", "Selma",  "Simon", "Sofia",
-      "Stefan", "Tamar", "Teresa", "Tomas", "Ursula", "Viktor", "Walter", "Yara", "Zoltan"};
+      "Adele",  "Amir",  "Anton",  "Beatriz", "Boris",  "Carla",  "Chen",   "Clara",  "Daniel", "Dora",   "Edgar",
+      "Elena",  "Emil",  "Esther", "Farid",   "Fiona",  "Franz",  "Gita",   "Greta",  "Hana",   "Hector", "Ida",
+      "Igor",   "Ines",  "Ivan",   "Jakob",   "Joana",  "Kamal",  "Karin",  "Kenji",  "Lars",   "Leila",  "Lena",
+      "Luis",   "Magda", "Marco",  "Maria",   "Martin", "Mila",   "Nadia",  "Nils",   "Nora",   "Olga",   "Omar",
+      "Oscar",  "Paula", "Pedro",  "Petra",   "Rafael", "Rosa",   "Ruth",   "Samuel", "Selma",  "Simon",  "Sofia",
+      "Stefan", "Tamar", "Teresa", "Tomas",   "Ursula", "Viktor", "Walter", "Yara",   "Zoltan"};
   return detail::distinct(count, people.size(), "people",
                           [&] { return std::string(people[random.below(people.size())]); });
 }

@@ -28,8 +28,9 @@ using lodestone::detail::is_small;
 
 /// Bytes of quotes and brackets that close at `at`, as many as follow each other.
 [[nodiscard]] LODESTONE_INLINE std::size_t closing(std::string_view text, std::size_t at) {
-  static constexpr std::array<std::string_view, 14> marks{
-      "\"", "'", ")", "]", "}", "\u201D", "\u2019", "\u00BB", "\u300D", "\u300F", "\uFF09", "\u3011", "\u300B", "\u3009"};
+  static constexpr std::array<std::string_view, 14> marks{"\"",     "'",      ")",      "]",      "}",
+                                                          "\u201D", "\u2019", "\u00BB", "\u300D", "\u300F",
+                                                          "\uFF09", "\u3011", "\u300B", "\u3009"};
   std::size_t end = at;
   for (bool moved = true; std::exchange(moved, false);)
     for (const std::string_view mark : marks)
@@ -46,9 +47,9 @@ using lodestone::detail::is_small;
   while (begin > 0 && is_word(text[begin - 1])) --begin;
   const std::string_view word = text.substr(begin, at - begin);
   if (word.size() == 1 && is_capital(word.front()) && word != "I") return true;
-  static constexpr std::array<std::string_view, 21> titles{"Mr",  "Mrs", "Ms",  "Dr", "Prof", "St",  "Messrs",
+  static constexpr std::array<std::string_view, 21> titles{"Mr",  "Mrs", "Ms",   "Dr", "Prof", "St",  "Messrs",
                                                            "Gen", "Col", "Capt", "Lt", "Rev",  "Hon", "Sen",
-                                                           "Rep", "Gov", "Jr",  "vs", "No",   "Mt",  "cf"};
+                                                           "Rep", "Gov", "Jr",   "vs", "No",   "Mt",  "cf"};
   return std::find(titles.begin(), titles.end(), word) != titles.end();
 }
 
@@ -74,8 +75,8 @@ LODESTONE_INLINE std::vector<std::size_t> sentence_ends(std::string_view text) {
       end += detail::closing(text, end);
       std::size_t next = end;
       while (next < last && detail::is_blank(text[next])) ++next;
-      const bool goes_on = next < last && (next == end || detail::is_small(text[next]) ||
-                                           (is_stop && detail::is_abbreviation(text, i)));
+      const bool goes_on =
+          next < last && (next == end || detail::is_small(text[next]) || (is_stop && detail::is_abbreviation(text, i)));
       if (!goes_on) add(end);
       i = end;
       continue;
@@ -135,10 +136,11 @@ LODESTONE_INLINE haystack haystack::read(const std::filesystem::path& file_or_fo
   for (const auto& file : files) {
     texts.push_back(read_text(file));
     if (const std::size_t at = find_broken_utf8(texts.back()); at != std::string::npos)
-      throw data_error("is not UTF-8",
-                       source_line(file.string(), 1 + std::count(texts.back().begin(), texts.back().begin() +
-                                                                     static_cast<std::ptrdiff_t>(at), '\n')),
-                       "convert the file, for example with iconv");
+      throw data_error(
+          "is not UTF-8",
+          source_line(file.string(), 1 + std::count(texts.back().begin(),
+                                                    texts.back().begin() + static_cast<std::ptrdiff_t>(at), '\n')),
+          "convert the file, for example with iconv");
   }
   try {
     return haystack(texts);

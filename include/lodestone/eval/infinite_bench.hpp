@@ -18,9 +18,9 @@ enum class infinite_bench_form : std::uint8_t {
 /// (Zh.QA), longbook_choice_eng (En.MC), kv_retrieval, passkey or number_string.
 ///
 /// Metrics, from 0 to 1: f1 and substring_match of En.QA; f1 of single characters of Zh.QA; accuracy of the others: the
-/// right choice, the value as a word of its own, or the first number. Labels: dataset (the paper's name of it). Throws
-/// config_error for another file name, data_error with file:line for records of another kind, and what jsonl_reader
-/// throws.
+/// right choice, the value as a word of its own, or the first number. Labels: dataset (the paper's name of it). A text
+/// that several questions are about is held once. Throws config_error for another file name, data_error with file:line
+/// for records of another kind, and what jsonl_reader throws.
 [[nodiscard]] marked_questions infinite_bench(const std::filesystem::path& file,
                                               infinite_bench_form form = infinite_bench_form::chat,
                                               const benchmark_options& options = {});

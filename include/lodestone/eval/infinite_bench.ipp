@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -54,6 +56,16 @@ using answer_marker = std::function<std::vector<score>(std::string_view)>;
   };
 }
 
+[[nodiscard]] inline std::string infinite_bench_prompt(std::string_view form, std::string_view book,
+                                                       std::string_view input,
+                                                       const std::vector<std::string>& choices) {
+  constexpr std::array<std::string_view, 4> names{"OPTION_A", "OPTION_B", "OPTION_C", "OPTION_D"};
+  std::vector<std::pair<std::string_view, std::string_view>> fields{
+      {"context", book}, {"input", input}, {"question", input}};
+  for (std::size_t i = 0; i < choices.size(); ++i) fields.emplace_back(names[i], choices[i]);
+  return fill_prompt(form, fields);
+}
+
 }  // namespace detail
 
 LODESTONE_INLINE marked_questions infinite_bench(const std::filesystem::path& file, infinite_bench_form form,
@@ -70,22 +82,29 @@ LODESTONE_INLINE marked_questions infinite_bench(const std::filesystem::path& fi
   }
   const std::string_view published = form == infinite_bench_form::chat ? task->chat : task->text;
   const bool is_choice = name == "longbook_choice_eng";
+  const auto form_text =
+      std::make_shared<const std::string>(options.prompt.empty() ? std::string(published) : options.prompt);
+  std::unordered_map<std::string_view, std::shared_ptr<const std::string>> books;  // many questions are about one
   std::vector<marked_question> questions;
   detail::each_record(file, [&](const detail::record_fields& fields, std::int64_t line) {
     marked_question& each = questions.emplace_back();
     each.ask.id = name + "/" + (fields.has("id") ? fields.id("id") : "line " + std::to_string(line));
     const std::string& context = fields.text(fields.has("content") ? "content" : "context");
-    const std::string& input = fields.text("input");
-    std::vector<std::pair<std::string_view, std::string_view>> values{
-        {"context", context}, {"input", input}, {"question", input}};
+    auto book = books.find(context);
+    if (book == books.end()) {
+      auto shared = std::make_shared<const std::string>(context);
+      const std::string_view key = *shared;
+      book = books.emplace(key, std::move(shared)).first;
+    }
     std::vector<std::string> choices;
     if (is_choice) {
       choices = fields.texts("options");
       if (choices.size() != 4) fields.fail("there are not four options");
-      constexpr std::array<std::string_view, 4> names{"OPTION_A", "OPTION_B", "OPTION_C", "OPTION_D"};
-      for (std::size_t i = 0; i < choices.size(); ++i) values.emplace_back(names[i], choices[i]);
     }
-    each.ask.prompt = fill_prompt(options.prompt.empty() ? published : std::string_view(options.prompt), values);
+    each.prompt = [form_text, book = book->second, input = fields.text("input"), choices] {
+      return detail::infinite_bench_prompt(*form_text, *book, input, choices);
+    };
+    if (questions.size() == 1) (void)each.prompt();  // a form that cannot be filled fails here
     each.ask.is_chat = form == infinite_bench_form::chat;
     each.ask.max_new_tokens = task->max_new_tokens;
     each.ask.labels = {{"dataset", std::string(task->title)}};

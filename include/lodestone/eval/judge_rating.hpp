@@ -12,9 +12,8 @@ struct rating_scale {
   double most = 10.0;  ///< the best
 };
 
-/// The first number inside the last [[...]]: LongBench-Chat's and LongReward's rule (re.findall of \[\[([^\]]+)\]\] and
-/// of \d+\.\d+|\d+). Nothing where there is none, or, unlike there, where it lies outside the scale: the judge is then
-/// asked again. Digits of full width count as digits.
+/// The first number inside the last [[...]]: LongBench-Chat's and LongReward's rule. Nothing where there is none, or,
+/// unlike there, where it lies outside the scale: the judge is then asked again. Digits of full width count as digits.
 [[nodiscard]] std::optional<double> last_bracketed_rating(std::string_view reply, rating_scale scale = {});
 
 /// The number of the first [[n]], else of the first [n]: FastChat's rule for MT-Bench (one_score_pattern and its

@@ -41,6 +41,7 @@ using lodestone::detail::is_digit;
 
 }  // namespace detail
 
+// In the published codes: re.findall(r"\[\[([^\]]+)\]\]", reply)[-1], then re.findall(r"\d+\.\d+|\d+", ...)[0].
 LODESTONE_INLINE std::optional<double> last_bracketed_rating(std::string_view reply, rating_scale scale) {
   const std::string narrow = detail::narrow_digits(reply);
   const std::string_view text = narrow;
@@ -65,6 +66,7 @@ LODESTONE_INLINE std::optional<double> last_bracketed_rating(std::string_view re
   return detail::rating_of(inside.substr(begin, end - begin), scale);
 }
 
+// In FastChat: re.search of r"\[\[(\d+\.?\d*)\]\]", else of r"\[(\d+\.?\d*)\]".
 LODESTONE_INLINE std::optional<double> first_bracketed_rating(std::string_view reply, rating_scale scale) {
   const std::string narrow = detail::narrow_digits(reply);
   const std::string_view text = narrow;

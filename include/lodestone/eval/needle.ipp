@@ -101,8 +101,7 @@ LODESTONE_INLINE needle::drawn needle::draw(std::size_t i) const {
   random_stream random(options_.seed, random_purpose::synthesis, 5, i);
   const auto others = static_cast<std::size_t>(options_.others);
   const auto values = static_cast<std::size_t>(options_.values);
-  std::vector<std::string> keys =
-      form_.letters ? draw_letter_keys(1 + others, random) : draw_keys(1 + others, random);
+  std::vector<std::string> keys = form_.letters ? draw_letter_keys(1 + others, random) : draw_keys(1 + others, random);
   std::vector<std::string> numbers;
   for (int attempt = 0; attempt < 100; ++attempt) {  // a text full of numbers may hold one by chance
     numbers = draw_numbers(values + others, form_.digits, random);
@@ -165,7 +164,8 @@ LODESTONE_INLINE std::string needle::compose(const drawn& what, double depth, st
   }
   for (std::size_t k = 0; k < what.other_facts.size(); ++k)
     needles.push_back({place(what.other_depths[k]), what.other_facts[k]});
-  std::stable_sort(needles.begin(), needles.end(), [](const placed& a, const placed& b) { return a.behind < b.behind; });
+  std::stable_sort(needles.begin(), needles.end(),
+                   [](const placed& a, const placed& b) { return a.behind < b.behind; });
 
   std::string context;
   auto next = needles.begin();
@@ -257,11 +257,13 @@ LODESTONE_INLINE std::vector<chat_message> judged_needle::judge(std::size_t i, s
 }
 
 LODESTONE_INLINE std::optional<double> judged_needle::rating(std::string_view reply) {
-  for (std::size_t at = reply.rfind("[["); at != std::string_view::npos; at = at == 0 ? at : reply.rfind("[[", at - 1)) {
+  for (std::size_t at = reply.rfind("[["); at != std::string_view::npos;
+       at = at == 0 ? at : reply.rfind("[[", at - 1)) {
     double value = 0.0;
     const char* const end = reply.data() + reply.size();
     const auto read = std::from_chars(reply.data() + at + 2, end, value);
-    if (read.ec == std::errc{} && std::string_view(read.ptr, static_cast<std::size_t>(end - read.ptr)).starts_with("]]"))
+    if (read.ec == std::errc{} &&
+        std::string_view(read.ptr, static_cast<std::size_t>(end - read.ptr)).starts_with("]]"))
       return value >= 1.0 && value <= 10.0 ? std::optional<double>(value) : std::nullopt;
     if (at == 0) break;
   }

@@ -36,11 +36,11 @@ namespace detail {
   const published_task& like = longbench_task(task);
   marked_question result;
   result.ask.id = std::move(id);
-  result.prompt = [form = options.prompt.empty() ? std::string(like.prompt) : options.prompt,
-                   context = std::move(context), input = std::move(input)] {
+  std::string form = options.prompt.empty() ? std::string(like.prompt) : options.prompt;
+  (void)fill_prompt(form, {{"context", ""}, {"input", ""}});  // a form that cannot be filled fails here
+  result.prompt = [form = std::move(form), context = std::move(context), input = std::move(input)] {
     return fill_prompt(form, {{"context", *context}, {"input", input}});
   };
-  (void)result.prompt();  // a form that cannot be filled fails here
   result.ask.max_new_tokens = like.max_new_tokens;
   return result;
 }

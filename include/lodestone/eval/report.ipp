@@ -37,8 +37,8 @@ namespace detail {
   for (const table_row& row : rows) {
     table.rows.push_back({name_of(row), std::to_string(row.records), std::to_string(row.failed)});
     for (const std::string& metric : metrics) {
-      const auto found = std::find_if(row.scores.begin(), row.scores.end(),
-                                      [&](const mean_score& s) { return s.metric == metric; });
+      const auto found =
+          std::find_if(row.scores.begin(), row.scores.end(), [&](const mean_score& s) { return s.metric == metric; });
       table.rows.back().push_back(found == row.scores.end() ? "–" : with_error(*found));
     }
   }
@@ -73,7 +73,8 @@ LODESTONE_INLINE heat_map heat_map_of(const task_result& result, std::string_vie
 LODESTONE_INLINE void add_to(html_report& report, std::span<const task_result> results) {
   const std::vector<table_row> rows = table_of(results);
   std::vector<table_row> whole;
-  std::copy_if(rows.begin(), rows.end(), std::back_inserter(whole), [](const table_row& r) { return r.labels.empty(); });
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(whole),
+               [](const table_row& r) { return r.labels.empty(); });
   report.add_heading("Results");
   report_table all = detail::table_over(whole, "task", [](const table_row& r) { return r.task; });
   all.caption = "Weighted means with their standard errors. Failed questions count in no mean.";

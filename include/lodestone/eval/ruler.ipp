@@ -29,15 +29,24 @@ struct ruler_sample {
   static constexpr std::array<std::string_view, 12> who{
       "The baker",    "A traveller", "The teacher", "An old sailor", "The neighbour", "A young painter",
       "The gardener", "A clerk",     "The doctor",  "A farmer",      "The musician",  "A child"};
-  static constexpr std::array<std::string_view, 14> does{
-      "walked along the river", "looked out of the window", "waited for the rain to stop",
-      "talked about the weather", "read a long letter",     "carried a heavy basket",
-      "sat in the shade",       "told an old story",        "closed the door quietly",
-      "counted the passing carts", "drank a cup of tea",    "listened to the bells",
-      "swept the yard",         "fed the hens"};
+  static constexpr std::array<std::string_view, 14> does{"walked along the river",
+                                                         "looked out of the window",
+                                                         "waited for the rain to stop",
+                                                         "talked about the weather",
+                                                         "read a long letter",
+                                                         "carried a heavy basket",
+                                                         "sat in the shade",
+                                                         "told an old story",
+                                                         "closed the door quietly",
+                                                         "counted the passing carts",
+                                                         "drank a cup of tea",
+                                                         "listened to the bells",
+                                                         "swept the yard",
+                                                         "fed the hens"};
   static constexpr std::array<std::string_view, 12> when{
-      "in the morning", "before noon",  "after the market", "on a cold day",  "once again",      "without a word",
-      "in the evening", "all afternoon", "as every week",   "before supper",  "under a grey sky", "when the work was done"};
+      "in the morning", "before noon",    "after the market", "on a cold day",
+      "once again",     "without a word", "in the evening",   "all afternoon",
+      "as every week",  "before supper",  "under a grey sky", "when the work was done"};
   random_stream random(at, random_purpose::synthesis, 7, j);
   std::string text(who[random.below(who.size())]);
   text.append(" ").append(does[random.below(does.size())]).append(" ").append(when[random.below(when.size())]);
@@ -51,8 +60,8 @@ struct ruler_sample {
   std::string text;
   std::size_t next = 0;
   for (std::size_t j = 0; j <= units; ++j) {
-    for (; next < parts.size() &&
-           (j == units || places[next] * static_cast<double>(units) < static_cast<double>(j)); ++next)
+    for (; next < parts.size() && (j == units || places[next] * static_cast<double>(units) < static_cast<double>(j));
+         ++next)
       text.append(text.empty() ? "" : " ").append(parts[next]);
     if (j < units) text.append(text.empty() ? "" : " ").append(sentence(j));
   }
@@ -85,7 +94,8 @@ struct ruler_sample {
   ruler_sample sample;
   sample.expected = draw_numbers(asked * values, 7, random);
   std::vector<std::string> facts;
-  for (std::size_t k = 0; k < sample.expected.size(); ++k) facts.push_back(number_of(keys[k / values], sample.expected[k]));
+  for (std::size_t k = 0; k < sample.expected.size(); ++k)
+    facts.push_back(number_of(keys[k / values], sample.expected[k]));
   shuffle(std::span{facts}, random);
   const std::vector<double> places = draw_places(facts.size(), random);
   // Other names are made-up words and other numbers have eight digits: none is asked for by chance.
@@ -96,12 +106,12 @@ struct ruler_sample {
   };
   const auto sentence = is_all_numbers ? std::function<std::string(std::size_t)>(other)
                                        : [seed](std::size_t j) { return filler(seed, j); };
-  const std::string ask =
-      asked == 1 && values == 1 ? "What is the number of " + listed(keys) + "? Answer with the number only."
-      : asked == 1 ? "What are all " + std::to_string(values) + " numbers of " + listed(keys) +
-                         "? Answer with the numbers only, separated by commas."
-                   : "What are the numbers of " + listed(keys) +
-                         "? Answer with the numbers only, in this order, separated by commas.";
+  const std::string ask = asked == 1 && values == 1
+                              ? "What is the number of " + listed(keys) + "? Answer with the number only."
+                          : asked == 1 ? "What are all " + std::to_string(values) + " numbers of " + listed(keys) +
+                                             "? Answer with the numbers only, separated by commas."
+                                       : "What are the numbers of " + listed(keys) +
+                                             "? Answer with the numbers only, in this order, separated by commas.";
   sample.prompt = [facts, places, sentence, ask](std::size_t units) {
     return "Read the following text. Numbers of some names are given in it, and a question about them follows.\n\n" +
            between(facts, places, units, sentence) + "\n\n" + ask;
@@ -231,8 +241,8 @@ struct ruler_sample {
   const auto tokens = [&](std::size_t units) { return count(sample.prompt(units)); };
   std::int64_t at_low = tokens(0), at_high = tokens(high);
   while (at_high <= length) {  // a straight line through both, or twice as many
-    const double slope = static_cast<double>(std::max<std::int64_t>(at_high - at_low, 1)) /
-                         static_cast<double>(high - low);
+    const double slope =
+        static_cast<double>(std::max<std::int64_t>(at_high - at_low, 1)) / static_cast<double>(high - low);
     low = high;
     at_low = at_high;
     high = std::max(high + 16, high + static_cast<std::size_t>(1.02 * static_cast<double>(length - at_high) / slope));
@@ -242,7 +252,8 @@ struct ruler_sample {
     const double share = static_cast<double>(length - at_low) / static_cast<double>(at_high - at_low);
     const auto guess = static_cast<std::size_t>(share * static_cast<double>(high - low));
     // A step to the side of a good guess closes the bracket from both ends.
-    const std::size_t middle = std::clamp<std::size_t>(low + guess + (high - low > 4 && guess == 0 ? 2 : 0), low + 1, high - 1);
+    const std::size_t middle =
+        std::clamp<std::size_t>(low + guess + (high - low > 4 && guess == 0 ? 2 : 0), low + 1, high - 1);
     const std::int64_t at = tokens(middle);
     if (at <= length) {
       low = middle;
@@ -259,16 +270,15 @@ struct ruler_sample {
 
 LODESTONE_INLINE ruler::ruler(ruler_kind kind, token_count count, ruler_options options)
     : kind_(kind), count_(std::move(count)), options_(std::move(options)) {
-  if (options_.lengths.empty())
-    throw config_error("names no length", name() + " lengths", "give lengths in tokens");
+  if (options_.lengths.empty()) throw config_error("names no length", name() + " lengths", "give lengths in tokens");
   if (options_.repeats < 1) throw config_error("must be at least 1", name() + " repeats");
   if (options_.max_new_tokens < 1) throw config_error("must be at least 1", name() + " max_new_tokens");
   for (std::size_t i = 0; i < size(); ++i) {
     const std::int64_t length = options_.lengths[i / static_cast<std::size_t>(options_.repeats)];
     const std::int64_t bare = count_(detail::draw_sample(kind_, options_.seed, i).prompt(0));
     if (bare > length)
-      throw config_error("a prompt of " + std::to_string(length) + " tokens has no room for its words alone, which are " +
-                             std::to_string(bare),
+      throw config_error("a prompt of " + std::to_string(length) +
+                             " tokens has no room for its words alone, which are " + std::to_string(bare),
                          name() + " lengths", "ask for longer prompts");
   }
 }

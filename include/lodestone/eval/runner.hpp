@@ -39,22 +39,22 @@ struct prompt_meter {
 
 /// How far a run is.
 struct run_progress {
-  std::string_view task{};   ///< its name
-  std::size_t done = 0;      ///< answered, in this run or before
-  std::size_t questions = 0; ///< all
-  std::size_t failed = 0;    ///< of those that were asked in this run
-  double seconds = 0.0;      ///< of this run
+  std::string_view task{};    ///< its name
+  std::size_t done = 0;       ///< answered, in this run or before
+  std::size_t questions = 0;  ///< all
+  std::size_t failed = 0;     ///< of those that were asked in this run
+  double seconds = 0.0;       ///< of this run
 };
 
 /// How questions are asked.
 struct run_options {
-  std::size_t batch = 64;          ///< questions that the model gets at once
-  std::int64_t window = 0;         ///< tokens of prompt and answer together; 0: prompts are never cut
-  prompt_meter meter{};            ///< needed with a window
-  bool always_plain = false;       ///< chat questions too are asked as the text that they are
-  std::string system{};            ///< the system message of chat questions; empty: none
-  generate::sampling draw{};       ///< the seed is mixed with each question's id
-  bool keeps_failures = true;      ///< failed answers are logged too, and not asked again
+  std::size_t batch = 64;                            ///< questions that the model gets at once
+  std::int64_t window = 0;                           ///< tokens of prompt and answer together; 0: prompts are never cut
+  prompt_meter meter{};                              ///< needed with a window
+  bool always_plain = false;                         ///< chat questions too are asked as the text that they are
+  std::string system{};                              ///< the system message of chat questions; empty: none
+  generate::sampling draw{};                         ///< the seed is mixed with each question's id
+  bool keeps_failures = true;                        ///< failed answers are logged too, and not asked again
   std::function<void(const run_progress&)> hears{};  ///< called after every answer, and once before the first
 };
 

@@ -84,7 +84,8 @@ LODESTONE_INLINE std::vector<mean_score> mean_scores(std::span<const record> rec
         if (s.weight > 0.0) use(s);
   };
   const auto find = [&](const std::string& metric) -> mean_score& {
-    const auto found = std::find_if(means.begin(), means.end(), [&](const mean_score& m) { return m.metric == metric; });
+    const auto found =
+        std::find_if(means.begin(), means.end(), [&](const mean_score& m) { return m.metric == metric; });
     return found != means.end() ? *found : means.emplace_back(mean_score{.metric = metric});
   };
   each([&](const score& s) {
@@ -170,8 +171,7 @@ LODESTONE_INLINE std::string to_text(std::span<const table_row> rows) {
     std::string of;
     for (const label& l : row.labels) of.append(of.empty() ? "" : ", ").append(l.name + " " + l.value);
     if (of.empty()) of = "all";
-    if (row.scores.empty())
-      cells.push_back({row.task, of, "-", "-", "-", "0", std::to_string(row.failed)});
+    if (row.scores.empty()) cells.push_back({row.task, of, "-", "-", "-", "0", std::to_string(row.failed)});
     for (const mean_score& s : row.scores)
       cells.push_back({row.task, of, s.metric, format_fixed(s.mean, 4), format_fixed(s.standard_error, 4),
                        std::to_string(s.records), std::to_string(row.failed)});

@@ -72,8 +72,8 @@ struct answer {
 /// Hears answer number i of a call, once for each request, in the order in which they end.
 using answer_listener = std::function<void(std::size_t, answer&&)>;
 
-/// Hears new text of answer number i while it grows: whole UTF-8 characters, nothing that a stop string might still take
-/// away. All pieces together are answer::text.
+/// Hears new text of answer number i while it grows: whole UTF-8 characters, nothing that a stop string might still
+/// take away. All pieces together are answer::text.
 using text_listener = std::function<void(std::size_t, std::string_view)>;
 
 /// A model that answers prompts.

@@ -50,8 +50,8 @@ struct local_options {
 
 /// A model of this machine that answers prompts; it models `streaming_generator`.
 ///
-/// Text behind a prompt that is text or ids goes on as the tokenizer would write it there, with its space; the answer to
-/// a conversation is a text of its own. A request that cannot be served (an empty prompt, ids without a token, more
+/// Text behind a prompt that is text or ids goes on as the tokenizer would write it there, with its space; the answer
+/// to a conversation is a text of its own. A request that cannot be served (an empty prompt, ids without a token, more
 /// tokens than the cache may hold) is answered by finish::failed.
 template <class Model>
 class local {

@@ -34,6 +34,10 @@ LODESTONE_INLINE sampler::sampler(const sampling& how, std::int64_t vocabulary, 
   for (const std::int32_t token : prompt) see(token);
 }
 
+LODESTONE_INLINE void sampler::refuse_logits() {
+  throw numeric_error("the model's logits are not numbers", "sampling", "look at the model's weights");
+}
+
 LODESTONE_INLINE void sampler::see(std::int32_t token) {
   const auto at = static_cast<std::size_t>(token);
   if (token < 0 || at >= is_seen_.size() || is_seen_[at]) return;
@@ -103,8 +107,7 @@ LODESTONE_INLINE void sampler::penalise(std::span<const std::int32_t> forbidden)
     if (token >= 0 && static_cast<std::size_t>(token) < logits_.size())
       logits_[static_cast<std::size_t>(token)] = -std::numeric_limits<double>::infinity();
   // A comparison with a number that is none is false: the largest element would be found beside it.
-  if (std::any_of(logits_.begin(), logits_.end(), [](double x) { return x != x; }))
-    throw numeric_error("the model's logits are not numbers", "sampling", "look at the model's weights");
+  if (std::any_of(logits_.begin(), logits_.end(), [](double x) { return x != x; })) refuse_logits();
 }
 
 LODESTONE_INLINE void sampler::keep_nucleus() {

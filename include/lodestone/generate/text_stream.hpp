@@ -19,8 +19,8 @@ namespace lodestone::generate {
 /// UTF-8 are replaced by U+FFFD; a character whose end never comes is left out.
 class text_stream {
  public:
-  /// For text behind the tokens `before`; with none it starts as a text of its own does. `words` must outlive the stream.
-  /// Throws config_error for an empty stop string.
+  /// For text behind the tokens `before`; with none it starts as a text of its own does. `words` must outlive the
+  /// stream. Throws config_error for an empty stop string.
   text_stream(const tokenizer& words, std::span<const std::int32_t> before, std::vector<std::string> stop);
 
   /// Takes the next token and returns the text that is certain now. A stop string is found when `may_stop` and its

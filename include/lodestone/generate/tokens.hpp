@@ -59,8 +59,8 @@ using end_listener = std::function<void(std::size_t i, finish why)>;
 /// Requests are served in their order, up to `sequences` at once; one that ends makes room for the next. Prompts pass
 /// through the model in chunks, several short ones together; then every pass adds a token to each answer.
 ///
-/// The tokens of an answer depend on its request alone, up to rounding: with more rows a backend may sum its products in
-/// another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from the
+/// The tokens of an answer depend on its request alone, up to rounding: with more rows a backend may sum its products
+/// in another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from the
 /// start, since keys in the cache cannot be rotated anew.
 template <class Model>
 class token_generator {
@@ -168,7 +168,8 @@ class token_generator {
       const std::size_t vocabulary = all.size() / whose.size();
       for (std::size_t k = 0; k < whose.size(); ++k) {
         if (whose[k]->left() != 0) continue;
-        const std::int32_t token = whose[k]->choose.draw(all.subspan(k * vocabulary, vocabulary), whose[k]->forbidden());
+        const std::span<const value> own = all.subspan(k * vocabulary, vocabulary);
+        const std::int32_t token = whose[k]->choose.draw(own, whose[k]->forbidden());
         advance(*whose[k], token, hears, ends);
       }
     }

@@ -62,8 +62,8 @@ void add_values(std::int64_t group, std::int64_t size, std::int64_t keys, left_o
 
 }  // namespace attention
 
-/// Forward pass of attention; arguments and laws at the concept attention_policy, which the caller has checked. A task is
-/// one query row of one key-value head, with all heads that share it.
+/// Forward pass of attention; arguments and laws at the concept attention_policy, which the caller has checked. A task
+/// is one query row of one key-value head, with all heads that share it.
 template <class T>
 void attention_forward_rows(thread_pool& pool, const attention_shape& shape, std::span<const slice> slices,
                             matrix<const T> q, matrix<const T> k, matrix<const T> v, matrix<T> o, vector<T> lse) {

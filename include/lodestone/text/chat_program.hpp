@@ -49,8 +49,8 @@ struct chat_text {
 class chat_program {
  public:
   /// Parses `source`; errors call it `name`. Throws jinja::template_error with the line and the column of what is wrong
-  /// or not supported, and config_error when it writes no conversation of a question and an answer, or when `values`
-  /// holds tools.
+  /// or not supported, or when it does not write a question and its answer, and config_error for a date that is none
+  /// and for values that are no object or hold tools.
   chat_program(std::string source, std::string name, chat_program_options options = {});
 
   /// The conversation. With `opens_answer` (add_generation_prompt) it ends where the model's answer begins. Throws

@@ -1,4 +1,5 @@
-// Definitions of chat_program.hpp: included by it, or compiled once into lodestone::compiled.
+// Definitions of chat_program.hpp: included by it, or compiled once into lodestone::compiled. A little more than
+// 400 lines, because writing conversations and finding their answers belong together.
 #pragma once
 
 #include <algorithm>
@@ -89,8 +90,8 @@ LODESTONE_INLINE chat_program::chat_program(std::string source, std::string name
       if (refusal.empty()) refusal = std::string(" (") + failure.what() + ")";
     }
   }
-  throw config_error("the chat template does not write a question and its answer" + refusal, name_,
-                     "name one of: " + chat_template_names());
+  throw jinja::template_error("the chat template does not write a question and its answer" + refusal, name_,
+                              "name one of: " + chat_template_names());
 }
 
 LODESTONE_INLINE bool chat_program::marks_answers() const { return program_->has_generation; }
@@ -153,8 +154,10 @@ namespace detail {
 /// Whether a program and a family write the same, but for the first token, which the encoder takes care of, and blanks
 /// at the end. Contents have blanks at their ends, since some formats trim them.
 [[nodiscard]] inline bool writes_the_same(const chat_program& program, const chat_template& form) {
-  const std::vector<chat_message> talk{{chat_role::system, " Rules\n"},    {chat_role::user, " A question?\n"},
-                                       {chat_role::assistant, " Reply \n"}, {chat_role::user, "More \n\n of it"},
+  const std::vector<chat_message> talk{{chat_role::system, " Rules\n"},
+                                       {chat_role::user, " A question?\n"},
+                                       {chat_role::assistant, " Reply \n"},
+                                       {chat_role::user, "More \n\n of it"},
                                        {chat_role::assistant, "Done."}};
   const auto plain = [&](std::string_view text) {
     if (text.starts_with(form.begin)) text.remove_prefix(form.begin.size());
@@ -173,7 +176,8 @@ namespace detail {
   const std::span<const chat_message> all = talk;
   try {
     const std::string prompt = program.write(all.subspan(1, 3), true).text;
-    return agrees(all.subspan(1)) && agrees(all) && plain(prompt) == plain(to_text(render_prompt(form, all.subspan(1, 3))));
+    return agrees(all.subspan(1)) && agrees(all) &&
+           plain(prompt) == plain(to_text(render_prompt(form, all.subspan(1, 3))));
   } catch (const data_error&) {
     return false;
   }
@@ -190,13 +194,13 @@ LODESTONE_INLINE chat_template rendered_template(const special_tokens& specials,
   std::string names = specials.chat_template.empty() ? "" : "default";
   for (const auto& [known, source] : specials.named_templates) {
     if (known == name)
-      return rendered_template(std::make_shared<const chat_program>(
-          source, "chat_template:" + known, detail::with_tokens(std::move(options), specials)));
+      return rendered_template(std::make_shared<const chat_program>(source, "chat_template:" + known,
+                                                                    detail::with_tokens(std::move(options), specials)));
     if (known != "default") names += (names.empty() ? "" : ", ") + known;
   }
-  throw config_error("the model folder has no chat_template" + (is_default ? "" : " called '" + std::string(name) + "'"),
-                     "template",
-                     names.empty() ? "name one of: " + chat_template_names() : "the folder's templates are: " + names);
+  throw config_error(
+      "the model folder has no chat_template" + (is_default ? "" : " called '" + std::string(name) + "'"), "template",
+      names.empty() ? "name one of: " + chat_template_names() : "the folder's templates are: " + names);
 }
 
 LODESTONE_INLINE chat_choice choose_chat_template(const special_tokens& specials,
@@ -214,8 +218,6 @@ LODESTONE_INLINE chat_choice choose_chat_template(const special_tokens& specials
     if (family && detail::writes_the_same(*form.program, *family)) return {*family, {}};
     return {std::move(form), {}};
   } catch (const jinja::template_error& failure) {
-    reason = failure.what();
-  } catch (const config_error& failure) {
     reason = failure.what();
   }
   if (!family) throw config_error("the folder's chat template cannot be used: " + reason, "template");
@@ -241,7 +243,8 @@ class program_renderer {
       const bool is_empty = is_blank(messages_[i].content);
       if (is_empty) ++report.empty_answers;
       double weight = messages_[i].weight.value_or(1.0);
-      if ((is_empty && !trains_all) || i < first_target || (targets == target_choice::last_answer && !is_last)) weight = 0.0;
+      if ((is_empty && !trains_all) || i < first_target || (targets == target_choice::last_answer && !is_last))
+        weight = 0.0;
       const std::string failure = program_.marks_answers() ? find_marked(i) : find_by_prefix(i);
       if (!failure.empty() && !trains_all && weight > 0.0) fail(i, failure, is_last);
       if (failure.empty()) answers_.back().weight = weight;
@@ -252,8 +255,8 @@ class program_renderer {
  private:
   struct answer {
     std::size_t message = 0;
-    std::vector<chat_span> spans;   // what is trained
-    std::size_t content_end = 0;    // of the last bytes of its content
+    std::vector<chat_span> spans;  // what is trained
+    std::size_t content_end = 0;   // of the last bytes of its content
     double weight = 0.0;
     [[nodiscard]] std::size_t end() const { return spans.back().end; }
     /// Nothing stands behind the content that could tell where it ends.
@@ -264,8 +267,8 @@ class program_renderer {
     throw data_error("the answer in message " + std::to_string(message + 1) +
                          " cannot be found in what the chat template writes: " + what,
                      where_,
-                     (is_last ? std::string() : "set targets to last-answer, or ") + "name a built-in template: " +
-                         chat_template_names());
+                     (is_last ? std::string() : "set targets to last-answer, or ") +
+                         "name a built-in template: " + chat_template_names());
   }
 
   /// Where the content of a message ends in the whole; nothing when the template left it out.
@@ -387,9 +390,9 @@ class program_renderer {
 };
 
 LODESTONE_INLINE std::vector<chat_segment> render_program(const chat_template& form,
-                                                          std::span<const chat_message> messages,
-                                                          target_choice targets, std::string_view where,
-                                                          render_report* report, std::size_t first_target) {
+                                                          std::span<const chat_message> messages, target_choice targets,
+                                                          std::string_view where, render_report* report,
+                                                          std::size_t first_target) {
   std::size_t count = messages.size();
   while (count > 0 && messages[count - 1].role != chat_role::assistant) --count;
   if (count == 0)

@@ -45,10 +45,10 @@ struct scope;
 
 /// Something that can be called: a macro with the scope of its definition, a method with its object, or a function.
 struct function {
-  std::string name{};                  ///< of a method or a function
-  std::optional<value> object{};       ///< of a method
+  std::string name{};                   ///< of a method or a function
+  std::optional<value> object{};        ///< of a method
   std::shared_ptr<const macro> body{};  ///< of a macro or a caller
-  std::weak_ptr<scope> where{};        ///< of a macro or a caller
+  std::weak_ptr<scope> where{};         ///< of a macro or a caller
 };
 
 /// The state of a loop, as `loop` shows it.
@@ -147,7 +147,7 @@ class interpreter {
   text* output_ = nullptr;
   int captures_ = 0;
   std::vector<range> generated_;
-  std::vector<std::shared_ptr<scope>> kept_;        // scopes that macros refer to
+  std::vector<std::shared_ptr<scope>> kept_;         // scopes that macros refer to
   std::vector<std::shared_ptr<name_space>> spaces_;  // emptied at the end: they may hold each other
   place here_{};
   std::int64_t left_ = 0;

@@ -57,8 +57,8 @@ class lexer {
       const std::string_view ahead = source_.substr(at_, tag - at_);
       const std::size_t ahead_at = at_;
       std::size_t inside = tag + 2;
-      const char sign = inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+') ? source_[inside]
-                                                                                                     : '\0';
+      const char sign =
+          inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+') ? source_[inside] : '\0';
       if (sign != '\0') ++inside;
       add_data(before_tag(ahead, sign, what), ahead_at);
       at_ = inside;
@@ -309,7 +309,7 @@ class lexer {
       char32_t point = 0;
       for (std::size_t i = 1; i <= count; ++i) {
         const char digit = at_ + i < source_.size() ? source_[at_ + i] : '\0';
-        const int number = is_digit(digit)                    ? digit - '0'
+        const int number = is_digit(digit)                ? digit - '0'
                            : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
                            : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
                                                           : -1;

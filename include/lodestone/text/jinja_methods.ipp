@@ -1,4 +1,5 @@
-// Methods and functions of jinja_interpreter.hpp: included by it, or compiled once into lodestone::compiled.
+// Methods and functions of jinja_interpreter.hpp: included by it, or compiled once into lodestone::compiled. A
+// little more than 400 lines: one entry for each method.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +14,13 @@
 namespace lodestone::jinja::detail {
 
 inline constexpr std::array<std::string_view, 37> string_methods{
-    "strip",    "lstrip",     "rstrip",    "split",       "rsplit",       "splitlines", "startswith", "endswith",
-    "replace",  "upper",      "lower",     "title",       "capitalize",   "casefold",   "swapcase",   "join",
-    "find",     "rfind",      "index",     "rindex",      "count",        "format",     "isdigit",    "isdecimal",
-    "isalpha",  "isalnum",    "isspace",   "islower",     "isupper",      "center",     "ljust",      "rjust",
-    "zfill",    "partition",  "rpartition", "removeprefix", "removesuffix"};
-inline constexpr std::array<std::string_view, 6> more_string_methods{"isnumeric", "istitle", "isidentifier",
-                                                                     "expandtabs", "encode", "translate"};
+    "strip",   "lstrip",    "rstrip",     "split",        "rsplit",      "splitlines", "startswith", "endswith",
+    "replace", "upper",     "lower",      "title",        "capitalize",  "casefold",   "swapcase",   "join",
+    "find",    "rfind",     "index",      "rindex",       "count",       "format",     "isdigit",    "isdecimal",
+    "isalpha", "isalnum",   "isspace",    "islower",      "isupper",     "center",     "ljust",      "rjust",
+    "zfill",   "partition", "rpartition", "removeprefix", "removesuffix"};
+inline constexpr std::array<std::string_view, 6> more_string_methods{"isnumeric",  "istitle", "isidentifier",
+                                                                     "expandtabs", "encode",  "translate"};
 inline constexpr std::array<std::string_view, 5> dict_methods{"get", "items", "keys", "values", "copy"};
 inline constexpr std::array<std::string_view, 3> list_methods{"index", "count", "copy"};
 // What the sandbox that chat templates are written for refuses.
@@ -50,7 +51,8 @@ LODESTONE_INLINE value interpreter::method(const value& object, const std::strin
     if (name != "cycle" || given.places.empty()) throw evaluation_error("loop." + name + " is not supported");
     return given.places[object.loop().index % given.places.size()];
   }
-  if ((object.is(kind::dict) && is_among(dict_changes, name)) || (object.is(kind::list) && is_among(list_changes, name)))
+  if ((object.is(kind::dict) && is_among(dict_changes, name)) ||
+      (object.is(kind::list) && is_among(list_changes, name)))
     throw evaluation_error(std::string(to_string(object.type())) + " cannot be changed by '" + name + "'", {},
                            "in chat templates only a namespace changes");
   if (object.is(kind::dict)) {
@@ -95,7 +97,8 @@ LODESTONE_INLINE value interpreter::method(const value& object, const std::strin
   if (from_right) {
     std::size_t end = bytes.size();
     while (most-- != 0) {
-      const std::size_t found = end < separator.size() ? std::string::npos : bytes.rfind(separator, end - separator.size());
+      const std::size_t found =
+          end < separator.size() ? std::string::npos : bytes.rfind(separator, end - separator.size());
       if (found == std::string::npos) break;
       result.emplace_back(self.part(found + separator.size(), end));
       end = found;
@@ -170,7 +173,8 @@ LODESTONE_INLINE value interpreter::string_method(const text& self, const std::s
   const auto string = [&](const value* what) -> const text& {
     if (what == nullptr) throw evaluation_error(name + " needs a string");
     if (what->is(kind::undefined)) fail_undefined(*what);
-    if (!what->is(kind::string)) throw evaluation_error(name + " needs a string, got " + std::string(to_string(what->type())));
+    if (!what->is(kind::string))
+      throw evaluation_error(name + " needs a string, got " + std::string(to_string(what->type())));
     return what->string();
   };
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
@@ -187,7 +191,8 @@ LODESTONE_INLINE value interpreter::string_method(const text& self, const std::s
   }
   if (name == "splitlines") {
     std::vector<value> lines;
-    for (text& line : lines_of(self, bound(given, name, {"keepends"}).truth(0, false))) lines.emplace_back(std::move(line));
+    for (text& line : lines_of(self, bound(given, name, {"keepends"}).truth(0, false)))
+      lines.emplace_back(std::move(line));
     return value::list(std::move(lines));
   }
   if (name == "startswith" || name == "endswith") {
@@ -262,9 +267,9 @@ LODESTONE_INLINE value interpreter::string_method(const text& self, const std::s
     const std::size_t found = is_right ? bytes.rfind(part.bytes()) : bytes.find(part.bytes());
     if (found == std::string::npos)
       return is_right ? value::list({"", "", self}, kind::tuple) : value::list({self, "", ""}, kind::tuple);
-    return value::list({self.part(0, found), self.part(found, found + part.size()),
-                        self.part(found + part.size(), bytes.size())},
-                       kind::tuple);
+    return value::list(
+        {self.part(0, found), self.part(found, found + part.size()), self.part(found + part.size(), bytes.size())},
+        kind::tuple);
   }
   if (name == "center" || name == "ljust" || name == "rjust" || name == "zfill") {
     const bound all(given, name, {"width", "fillchar"});
@@ -274,9 +279,7 @@ LODESTONE_INLINE value interpreter::string_method(const text& self, const std::s
     charge(missing);
     const std::string fill = name == "zfill" ? "0" : all[1] != nullptr ? string(all[1]).bytes() : " ";
     if (characters(fill).size() != 2) throw evaluation_error("the character to fill with is not one character");
-    const std::int64_t left = name == "center"  ? missing / 2 + (missing & width & 1)
-                              : name == "ljust" ? 0
-                                                : missing;
+    const std::int64_t left = name == "center" ? missing / 2 + (missing & width & 1) : name == "ljust" ? 0 : missing;
     const std::size_t sign = name == "zfill" && (bytes.starts_with('-') || bytes.starts_with('+')) ? 1 : 0;
     text result = self.part(0, sign);
     for (std::int64_t i = 0; i < left; ++i) result.append(fill);
@@ -380,7 +383,8 @@ LODESTONE_INLINE text interpreter::format_percent(const text& form, const value&
     if (width > 500) throw evaluation_error("a % place is too wide");
     const value one = take();
     if ((what == 'd' || what == 'i' || what == 'x' || what == 'X' || what == 'o') && one.is_number()) {
-      const long long number = one.is_integral() ? one.integer() : parsed_integer(one, value(std::int64_t{0}), 10).integer();
+      const long long number =
+          one.is_integral() ? one.integer() : parsed_integer(one, value(std::int64_t{0}), 10).integer();
       length = std::snprintf(buffer.data(), buffer.size(), (rule + "ll" + what).c_str(), number);
     } else if (std::string_view("feEgG").find(what) != std::string_view::npos && what != '\0' && one.is_number()) {
       length = std::snprintf(buffer.data(), buffer.size(), (rule + what).c_str(), one.real());
@@ -388,7 +392,8 @@ LODESTONE_INLINE text interpreter::format_percent(const text& form, const value&
       throw evaluation_error("'" + rule + (what == '\0' ? "" : std::string(1, what)) + "' for " +
                              std::string(to_string(one.type())) + " is not supported");
     }
-    result.append(std::string_view(buffer.data(), std::min(static_cast<std::size_t>(std::max(length, 0)), buffer.size() - 1)));
+    result.append(
+        std::string_view(buffer.data(), std::min(static_cast<std::size_t>(std::max(length, 0)), buffer.size() - 1)));
   }
   if (given.is(kind::tuple) ? next != given.items().size() : next == 0 && !given.is(kind::dict))
     throw evaluation_error("there are fewer % places than values");

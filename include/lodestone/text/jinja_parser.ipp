@@ -1,4 +1,5 @@
-// Definition of jinja_syntax.hpp's parse(): included by it, or compiled once into lodestone::compiled.
+// Definition of jinja_syntax.hpp's parse(): included by it, or compiled once into lodestone::compiled. More than 400
+// lines, because the grammar is one class.
 #pragma once
 
 #include <algorithm>
@@ -54,7 +55,9 @@ class parser {
   [[nodiscard]] bool is_symbol(std::string_view text) const {
     return now().what == token_kind::symbol && now().text == text;
   }
-  [[nodiscard]] bool is_name(std::string_view text) const { return now().what == token_kind::name && now().text == text; }
+  [[nodiscard]] bool is_name(std::string_view text) const {
+    return now().what == token_kind::name && now().text == text;
+  }
   bool skip_symbol(std::string_view text) {
     if (!is_symbol(text)) return false;
     next();
@@ -368,7 +371,8 @@ class parser {
   // --- Expressions
 
   [[nodiscard]] bool ends_tuple(std::string_view word) const {
-    return is(token_kind::variable_end) || is(token_kind::block_end) || is_symbol(")") || (!word.empty() && is_name(word));
+    return is(token_kind::variable_end) || is(token_kind::block_end) || is_symbol(")") ||
+           (!word.empty() && is_name(word));
   }
 
   /// An expression, or several between commas; `word` ends it too.
@@ -536,7 +540,8 @@ class parser {
       case token_kind::integer: {
         std::int64_t number = 0;
         const char* end = here.text.data() + here.text.size();
-        if (std::from_chars(here.text.data(), end, number).ec != std::errc()) fail("the number does not fit into 64 bits");
+        if (std::from_chars(here.text.data(), end, number).ec != std::errc())
+          fail("the number does not fit into 64 bits");
         next();
         return make_constant(here.at, number);
       }

@@ -47,9 +47,9 @@ enum class expression_kind : std::uint8_t {
 
 /// One argument of a call.
 struct argument {
-  std::string name{};      ///< empty: by its place
-  int stars = 0;           ///< 1: *list, 2: **dict
-  expression_ptr what{};   ///< its value
+  std::string name{};     ///< empty: by its place
+  int stars = 0;          ///< 1: *list, 2: **dict
+  expression_ptr what{};  ///< its value
 };
 
 /// An expression.
@@ -83,27 +83,27 @@ enum class statement_kind : std::uint8_t {
 
 /// A statement.
 struct statement {
-  statement_kind kind = statement_kind::text;                           ///< what it is
-  place at{};                                                           ///< where it begins
-  std::string text{};                                                   ///< of a text
-  expression_ptr target{};                                              ///< names, a tuple of them, or namespace.name
-  expression_ptr what{};                                                ///< see statement_kind
-  expression_ptr test{};                                                ///< of a loop
-  block body{};                                                         ///< see statement_kind
-  block otherwise{};                                                    ///< see statement_kind
-  std::vector<std::pair<expression_ptr, block>> branches{};             ///< condition and body
-  std::vector<std::pair<expression_ptr, expression_ptr>> bindings{};    ///< target and value
-  std::shared_ptr<const macro> callee{};                                ///< of a macro or a call block
+  statement_kind kind = statement_kind::text;                         ///< what it is
+  place at{};                                                         ///< where it begins
+  std::string text{};                                                 ///< of a text
+  expression_ptr target{};                                            ///< names, a tuple of them, or namespace.name
+  expression_ptr what{};                                              ///< see statement_kind
+  expression_ptr test{};                                              ///< of a loop
+  block body{};                                                       ///< see statement_kind
+  block otherwise{};                                                  ///< see statement_kind
+  std::vector<std::pair<expression_ptr, block>> branches{};           ///< condition and body
+  std::vector<std::pair<expression_ptr, expression_ptr>> bindings{};  ///< target and value
+  std::shared_ptr<const macro> callee{};                              ///< of a macro or a call block
 };
 
 /// A macro, or the body of a call block.
 struct macro {
-  std::string name{};                     ///< empty for a call block
-  std::vector<std::string> parameters{};  ///< in order
+  std::string name{};                      ///< empty for a call block
+  std::vector<std::string> parameters{};   ///< in order
   std::vector<expression_ptr> defaults{};  ///< of the last parameters
-  block body{};                           ///< what it writes
-  bool uses_varargs = false;              ///< the body names varargs
-  bool uses_kwargs = false;               ///< the body names kwargs
+  block body{};                            ///< what it writes
+  bool uses_varargs = false;               ///< the body names varargs
+  bool uses_kwargs = false;                ///< the body names kwargs
 };
 
 /// A parsed template.

@@ -80,8 +80,8 @@ class value;
 struct function;
 struct loop_state;
 
-/// How deep and how large a container is, as a tree: shared parts count wherever they stand. Both are bounded when it is
-/// made, so whatever walks over a value ends.
+/// How deep and how large a container is, as a tree: shared parts count wherever they stand. Both are bounded when it
+/// is made, so whatever walks over a value ends.
 struct extent {
   std::int32_t depth = 0;   ///< of containers
   std::int64_t weight = 1;  ///< values, and a further one for every eight bytes of text
@@ -164,23 +164,23 @@ class value {
   [[nodiscard]] static value of(std::shared_ptr<const loop_state> state);
   ///@}
 
-  [[nodiscard]] kind type() const;                                                   ///< what it is
-  [[nodiscard]] bool is(kind which) const { return type() == which; }                ///< whether it is that
-  [[nodiscard]] bool is_sequence() const;                                            ///< list, tuple or iterator
-  [[nodiscard]] bool is_number() const;                                              ///< boolean, integer or real
-  [[nodiscard]] bool is_integral() const;                                            ///< boolean or integer
-  [[nodiscard]] bool truth() const;                                                  ///< as Python's bool()
-  [[nodiscard]] std::int64_t integer() const;                                        ///< of a boolean or an integer
-  [[nodiscard]] double real() const;                                                 ///< of a number
-  [[nodiscard]] const text& string() const;                                          ///< of a string
-  [[nodiscard]] const std::vector<value>& items() const;                             ///< of a sequence
-  [[nodiscard]] const mapping& entries() const;                                      ///< of a dict
-  [[nodiscard]] name_space& space() const;                                           ///< of a namespace
-  [[nodiscard]] const function& callee() const;                                      ///< of a callable
-  [[nodiscard]] const loop_state& loop() const;                                      ///< of a loop
-  [[nodiscard]] const std::string& name() const;                                     ///< of an undefined value
-  [[nodiscard]] extent size() const;                                                 ///< as a tree
-  [[nodiscard]] bool same_object(const value& other) const;                          ///< identity, for namespaces
+  [[nodiscard]] kind type() const;                                     ///< what it is
+  [[nodiscard]] bool is(kind which) const { return type() == which; }  ///< whether it is that
+  [[nodiscard]] bool is_sequence() const;                              ///< list, tuple or iterator
+  [[nodiscard]] bool is_number() const;                                ///< boolean, integer or real
+  [[nodiscard]] bool is_integral() const;                              ///< boolean or integer
+  [[nodiscard]] bool truth() const;                                    ///< as Python's bool()
+  [[nodiscard]] std::int64_t integer() const;                          ///< of a boolean or an integer
+  [[nodiscard]] double real() const;                                   ///< of a number
+  [[nodiscard]] const text& string() const;                            ///< of a string
+  [[nodiscard]] const std::vector<value>& items() const;               ///< of a sequence
+  [[nodiscard]] const mapping& entries() const;                        ///< of a dict
+  [[nodiscard]] name_space& space() const;                             ///< of a namespace
+  [[nodiscard]] const function& callee() const;                        ///< of a callable
+  [[nodiscard]] const loop_state& loop() const;                        ///< of a loop
+  [[nodiscard]] const std::string& name() const;                       ///< of an undefined value
+  [[nodiscard]] extent size() const;                                   ///< as a tree
+  [[nodiscard]] bool same_object(const value& other) const;            ///< identity, for namespaces
 
  private:
   struct nothing {};

@@ -20,8 +20,7 @@ LODESTONE_INLINE void extent::add(const extent& item) {
   constexpr std::int64_t heaviest = 1 << 24;
   depth = std::max(depth, item.depth + 1);
   weight += item.weight;
-  if (depth > deepest)
-    throw evaluation_error("values nest deeper than " + std::to_string(deepest) + " lists or dicts");
+  if (depth > deepest) throw evaluation_error("values nest deeper than " + std::to_string(deepest) + " lists or dicts");
   if (weight > heaviest) throw evaluation_error("a list or dict is too large");
 }
 
@@ -238,8 +237,7 @@ LODESTONE_INLINE bool equal(const value& a, const value& b) {
   switch (a.type()) {
     case kind::string: return a.string().bytes() == b.string().bytes();
     case kind::list:
-    case kind::tuple:
-      return std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(), equal);
+    case kind::tuple: return std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(), equal);
     case kind::dict: {
       if (a.entries().entries.size() != b.entries().entries.size()) return false;
       for (const auto& [key, what] : a.entries().entries) {

@@ -88,7 +88,8 @@ LODESTONE_INLINE special_tokens read_special_tokens(const std::filesystem::path&
   if (const std::filesystem::path more = folder / "additional_chat_templates"; std::filesystem::is_directory(more)) {
     std::vector<std::pair<std::string, std::string>> files;
     for (const auto& entry : std::filesystem::directory_iterator(more))
-      if (entry.path().extension() == ".jinja") files.emplace_back(entry.path().stem().string(), read_text(entry.path()));
+      if (entry.path().extension() == ".jinja")
+        files.emplace_back(entry.path().stem().string(), read_text(entry.path()));
     std::sort(files.begin(), files.end());
     tokens.named_templates.insert(tokens.named_templates.end(), files.begin(), files.end());
   }
@@ -105,4 +106,3 @@ LODESTONE_INLINE special_tokens read_special_tokens(const std::filesystem::path&
 }
 
 }  // namespace lodestone
-

@@ -58,9 +58,9 @@ LODESTONE_INLINE std::string to_html(const heat_map& p) {
       const double value = p.values[r * p.columns.size() + c];
       if (!std::isfinite(value)) continue;
       const double x = left + wide * static_cast<double>(c), y = top + tall * static_cast<double>(r);
-      content += block(x + 0.5, y + 0.5, wide - 1.0, tall - 1.0, plot::heat_colour(share(value)),
-                       p.y_label + " " + p.rows[r] + ", " + p.x_label + " " + p.columns[c] + ": " +
-                           format_number(value, 3));
+      content +=
+          block(x + 0.5, y + 0.5, wide - 1.0, tall - 1.0, plot::heat_colour(share(value)),
+                p.y_label + " " + p.rows[r] + ", " + p.x_label + " " + p.columns[c] + ": " + format_number(value, 3));
       if (wide < 30.0 || tall < 15.0) continue;
       const double s = share(value);
       const bool is_dark = s < 0.2 || s > 0.85;  // white on the dark ends of the scale
