@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <map>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -141,6 +141,23 @@ BOOST_AUTO_TEST_CASE(losses_equal_transformers_in_one_pass_and_in_windows) {
     for (const auto& windows : oracle.at("windows"))  // their window counts the predicted token, ours what it sees
       compare(windows.at("losses"), {.window = windows.at("window").get<std::int64_t>() - 1,
                                      .stride = windows.at("stride").get<std::int64_t>()});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sums_in_float_agree_to_1e_6) {
+  const auto folder = lodestone_test::data("models/stories260k");
+  const auto oracle =
+      nlohmann::json::parse(lodestone_test::read_file(lodestone_test::data("eval/perplexity.json"))).at("stories260k");
+  const auto tokens = oracle.at("ids").get<std::vector<std::int32_t>>();
+  auto store = lodestone_test::load<float>(folder, parameters::purpose::inference);
+  llama<host<float>, blocked_attention> model(store.config(), store);
+  const auto sum = [](const std::vector<double>& losses) { return std::accumulate(losses.begin(), losses.end(), 0.0); };
+  for (const auto& windows : oracle.at("windows")) {
+    const double expected = sum(windows.at("losses").get<std::vector<double>>());
+    const double found = sum(eval::token_losses(
+        model, tokens,
+        {.window = windows.at("window").get<std::int64_t>() - 1, .stride = windows.at("stride").get<std::int64_t>()}));
+    BOOST_CHECK_CLOSE_FRACTION(found, expected, 1e-6);
   }
 }
 

@@ -1,7 +1,9 @@
 // Definitions of scoring.hpp: included by it, or compiled once into lodestone::compiled.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <utility>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/inline.hpp>
