@@ -3,8 +3,8 @@
 //     host_decode_bench MODEL_FOLDER [threads] [sequences] [new tokens] [rounds]
 //
 // Greedy, float, 200 new tokens a sequence unless told otherwise; the best of the rounds counts. With "-" in place of
-// rounds it answers each line of standard input with the seconds of one round: benchmarks/peers/host_decode.py lets it take
-// turns with transformers that way.
+// rounds it answers each line of standard input with the seconds of one round: benchmarks/peers/host_decode.py lets it
+// take turns with transformers that way.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

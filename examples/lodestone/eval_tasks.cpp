@@ -207,10 +207,12 @@ template <class Read>
       eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots), std::move(prompt), options)))};
 }
 
-[[nodiscard]] std::vector<eval_work> mt_bench_of(const task_parts&, const std::string& folder) {
+[[nodiscard]] std::vector<eval_work> mt_bench_of(const task_parts& parts, const std::string& folder) {
   const std::filesystem::path base(folder);
+  const std::string& prompts = parts.s.judge_template;
   return {rates(eval::any_judged(eval::mt_bench(
-      eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")))))};
+      eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")),
+      prompts.empty() ? eval::published_mt_bench_prompts() : eval::read_mt_bench_prompts(prompts))))};
 }
 
 [[nodiscard]] std::vector<eval_work> longbench_rated_of(const task_parts& parts, const std::string& file) {

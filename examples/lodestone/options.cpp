@@ -54,7 +54,7 @@ constexpr command_text commands[] = {
     {command::generate, "generate", "Continue a prompt, or answer every line of a file"},
     {command::chat, "chat", "A conversation on standard input, one message a line"},
     {command::eval, "eval", "Ask the model the questions of tests and benchmarks: records, tables, a report"},
-    {command::synthesise, "synthesise", "Documents to training data: LOGO's preference pairs, LongAlign's instructions"},
+    {command::synthesise, "synthesise", "Documents to training data: LOGO's pairs, LongAlign's instructions"},
     {command::inspect, "inspect", "What a model folder, a token store or a run folder holds"},
     {command::doctor, "doctor", "Compiler, packages and processor of this program and machine"},
     {command::demo, "demo", "Train a small real model on long real documents, in minutes, on the CPU or a GPU"},
@@ -473,7 +473,8 @@ void table::fill() {
   text("model", tokenize | data_makers | model_runners | merge, s_.model,
        "Hugging Face model folder (tokenize: or tokenizer file)");
   sources("data", data_makers | score | generate, s_.data,
-          "JSONL, a JSON array, or a store of `prepare`; may be repeated (generate: JSONL with prompt, messages or tokens)");
+          "JSONL, a JSON array, or a store of `prepare`; may be repeated (generate: JSONL with prompt, messages or "
+           "tokens)");
   sources("held_out", trainers, s_.held_out, "data that is scored and never trained on");
   text("output", prepare | runs | merge | eval, s_.output,
        "sft, prefer: folder of the run and of the trained model; ablate: folder of the four runs; prepare: file of the "
@@ -687,7 +688,7 @@ void table::fill() {
   text("chinese_words", eval, s_.chinese_words,
        "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
   text("judge_template", eval, s_.judge_template,
-       "longbench_chat: the judge's prompt, with {} slots (default: LongAlign's)");
+       "longbench_chat: the judge's prompt, with {} slots; mt_bench: a judge_prompts.jsonl (default: the published ones)");
   whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
   text("human_scores", eval, s_.human_scores,
        "JSONL with id (TASK/ID) and score: rank correlations with them are computed");

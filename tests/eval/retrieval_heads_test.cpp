@@ -80,8 +80,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(keys_equal_transformers_attention_and_answers_its_
   }
 }
 
-// A model that was trained to look up {name=number} reads each digit from the token behind it, where its first layer has
-// moved it: by the definition it has no retrieval head, yet its heads look into the needle and nowhere else.
+// A model that was trained to look up {name=number} reads each digit from the token behind it, where its first layer
+// has moved it: by the definition it has no retrieval head, yet its heads look into the needle and nowhere else.
 BOOST_AUTO_TEST_CASE(heads_of_a_model_that_looks_things_up_look_into_the_needle) {
   const auto folder = lodestone_test::source_dir() / "examples/data/retrieval";
   const tokenizer words = tokenizer::load(folder);

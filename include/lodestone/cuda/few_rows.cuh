@@ -24,8 +24,8 @@ namespace detail {
 // weights brought to L2 while they wait for its results.
 //
 // `Normalises`: rows of x are normalised first, by every block for itself, into shared memory; the arithmetic is that
-// of rmsnorm. `Gates`: the 16 outputs are eight of the gate's and the eight of the other half of w that they gate, and y
-// gets what swiglu makes of them. Both leave the bits of the operations one by one.
+// of rmsnorm. `Gates`: the 16 outputs are eight of the gate's and the eight of the other half of w that they gate, and
+// y gets what swiglu makes of them. Both leave the bits of the operations one by one.
 template <int T, bool Normalises, bool Gates, class Y>
 __global__ void __launch_bounds__(256, T == 1 && !Normalises ? 4 : 3)
     few_rows_kernel(matrix<const bf16> x, matrix<const bf16> w, matrix<Y> y, bool adds, const bf16* norm,

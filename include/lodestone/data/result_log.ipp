@@ -118,7 +118,8 @@ LODESTONE_INLINE std::string result_log::read(place where) const {
 
 LODESTONE_INLINE std::vector<std::string> result_log::ids(std::string_view prefix) const {
   std::vector<std::pair<std::int64_t, const std::string*>> found;
-  for (auto at = places_.lower_bound(prefix); at != places_.end() && std::string_view(at->first).starts_with(prefix); ++at)
+  for (auto at = places_.lower_bound(prefix);
+       at != places_.end() && std::string_view(at->first).starts_with(prefix); ++at)
     found.emplace_back(at->second.offset, &at->first);
   std::sort(found.begin(), found.end());
   std::vector<std::string> all;

@@ -18,8 +18,9 @@ struct answer_key {
   std::string keywords{};                 ///< of the keyword metrics; empty: none
 };
 
-/// The scores of an answer: the benchmark's own, and substring_match where the answer is a phrase (F1 and its variants).
-/// `chinese` cuts Chinese text into words; where it is empty characters_as_words() does, and the metric's name says so.
+/// The scores of an answer: the benchmark's own, and substring_match where the answer is a phrase (F1 and its
+/// variants). `chinese` cuts Chinese text into words; where it is empty characters_as_words() does, and the metric's
+/// name says so.
 [[nodiscard]] std::vector<score> mark_answer(answer_metric metric, const answer_key& key, std::string_view answer,
                                              const word_splitter& chinese);
 

@@ -32,7 +32,8 @@ namespace detail {
   return chinese_answer_f1(answer, reference, words);
 }
 
-/// LV-Eval's ROUGE-L of Chinese texts: cut into words, cut again with spaces between them, without the words of its list.
+/// LV-Eval's ROUGE-L of Chinese texts: cut into words, cut again with spaces between them, without the words of its
+/// list.
 [[nodiscard]] inline double listed_rouge_l(std::string_view answer, std::string_view reference,
                                            const word_splitter& words) {
   const auto filtered = [&](std::string_view text) {

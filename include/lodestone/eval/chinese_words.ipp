@@ -234,8 +234,8 @@ LODESTONE_INLINE void chinese_words::cut_by_states(std::u32string_view run,
   }
 }
 
-/// Characters that no word of the dictionary joins: runs of Han characters go to the model, numbers and Latin words stay
-/// whole, what stands between them too.
+/// Characters that no word of the dictionary joins: runs of Han characters go to the model, numbers and Latin words
+/// stay whole, what stands between them too.
 LODESTONE_INLINE void chinese_words::cut_unknown(std::u32string_view run,
                                                  std::vector<std::u32string_view>& words) const {
   for (std::size_t i = 0; i < run.size();) {

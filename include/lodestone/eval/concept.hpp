@@ -69,8 +69,9 @@ concept task = requires(const T& t, std::size_t i, std::string_view answer) {
 /// Questions whose answers another model rates.
 ///
 /// Requires `name()`, `size()`, `ask(i)` as a task does; `judge(i, answer, attempt) -> std::vector<chat_message>`, what
-/// the judge is asked (the attempt, from 0, may change the order of examples); `rating(reply) -> std::optional<double>`,
-/// nothing when the reply has none: the judge is asked again; and `marks(i, rating) -> std::vector<score>`.
+/// the judge is asked (the attempt, from 0, may change the order of examples); `rating(reply) ->
+/// std::optional<double>`, nothing when the reply has none: the judge is asked again; and `marks(i, rating) ->
+/// std::vector<score>`.
 template <class T>
 concept judged_task = requires(const T& t, std::size_t i, std::string_view text, std::int64_t attempt, double rating) {
   { t.name() } -> std::convertible_to<std::string>;

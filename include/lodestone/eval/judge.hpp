@@ -43,9 +43,9 @@ struct judged_report {
 /// reply has no rating again until `judging.attempts` are spent. Records get ids TASK/ID as run() gives them.
 ///
 /// `work` keeps what is between: every answer ({"id": "TASK/ID/answer/1", "answer": ...}) and every rating with the
-/// judge's words ({"id": "TASK/PART/rating/1", "rating": 7.0, "reply": ..., "attempt": 1}; attempts that gave none stand
-/// beside it as "TASK/PART/rating/1/attempt/1"), as they come. So neither model nor judge is asked twice after a kill.
-/// It may be `log` itself. work_ids() lists the ids to commit it by.
+/// judge's words ({"id": "TASK/PART/rating/1", "rating": 7.0, "reply": ..., "attempt": 1}; attempts that gave none
+/// stand beside it as "TASK/PART/rating/1/attempt/1"), as they come. So neither model nor judge is asked twice after a
+/// kill. It may be `log` itself. work_ids() lists the ids to commit it by.
 ///
 /// A part without an answer or a rating is a record with `error` and no score: it counts in no mean. Whether it is
 /// logged, and so not tried again, options.keeps_failures says. Throws what the generators throw; what was logged

@@ -28,8 +28,8 @@ struct longbench_averages {
 };
 
 /// The averages of records of longbench() tasks: data sets count alike in their category, categories alike in the mean.
-/// LOGO's tables leave code out, the others of LongBench count it. Records without a score count as 0. Throws data_error
-/// for a record without LongBench's labels.
+/// LOGO's tables leave code out, the others of LongBench count it. Records without a score count as 0. Throws
+/// data_error for a record without LongBench's labels.
 [[nodiscard]] longbench_averages average_longbench(std::span<const record> records, bool with_code = false);
 
 }  // namespace lodestone::eval

@@ -20,8 +20,8 @@ class word_exceptions {
  public:
   word_exceptions() = default;
 
-  /// Reads adj.exc, adv.exc, noun.exc and verb.exc of WordNet's dictionary folder; the first base form of a line counts,
-  /// and of several files the last in this order. Throws io_error when none of them is there, format_error with
+  /// Reads adj.exc, adv.exc, noun.exc and verb.exc of WordNet's dictionary folder; the first base form of a line
+  /// counts, and of several files the last in this order. Throws io_error when none of them is there, format_error with
   /// file:line for a line that is not two words or more.
   [[nodiscard]] static word_exceptions load(const std::filesystem::path& folder);
 

@@ -204,8 +204,9 @@ inline constexpr std::array<std::string_view, 85> lv_eval_ignored_chinese_words{
     "让",   "具有", "并", "亿元", "万元", "上",   "类",   "基于", "才",   "来", "地", "片",   "其他", "个", "或者",
     "变得", "时",   "给", "你",   "使",   "条",   "受",   "已经", "带",   "度"};
 
-/// A data set of InfiniteBench: one prompt for models that chat (as published for GPT-4) and one for those that go on with
-/// a text (as published for YaRN-Mistral, Yi and ChatGLM3). {question} and {OPTION_A} to {OPTION_D} stand for fields too.
+/// A data set of InfiniteBench: one prompt for models that chat (as published for GPT-4) and one for those that go on
+/// with a text (as published for YaRN-Mistral, Yi and ChatGLM3). {question} and {OPTION_A} to {OPTION_D} stand for
+/// fields too.
 struct infinite_bench_task {
   std::string_view name{};        ///< the name of its file
   std::string_view title{};       ///< in the paper's tables

@@ -11,8 +11,9 @@
 namespace lodestone::eval {
 
 /// What a reader of this header makes of a file. The prompts are LongBench's, which asks the same questions about fewer
-/// documents; another one may be given. Metrics of questions: f1 (first), substring_match and exact_match, the best over
-/// the right answers. All throw data_error with file:line for records of another kind, and what jsonl_reader throws.
+/// documents; another one may be given. Metrics of questions: f1 (first), substring_match and exact_match, the best
+/// over the right answers. All throw data_error with file:line for records of another kind, and what jsonl_reader
+/// throws.
 ///@{
 
 /// MuSiQue, musique_ans_v1.0_*.jsonl: documents are the paragraphs with their titles, right answers are the answer and
@@ -22,8 +23,8 @@ namespace lodestone::eval {
 /// 2WikiMultihopQA and HotpotQA, dev.json: documents are titles with sentences. Label: type.
 [[nodiscard]] marked_questions two_wiki(const std::filesystem::path& file, const benchmark_options& options = {});
 
-/// QMSum, one meeting a line: its general and its specific queries, over the whole transcript. Metrics: rouge_1, rouge_2
-/// and rouge_l, F of ROUGE-1.5.5 with Porter's stems. Label: kind (general or specific).
+/// QMSum, one meeting a line: its general and its specific queries, over the whole transcript. Metrics: rouge_1,
+/// rouge_2 and rouge_l, F of ROUGE-1.5.5 with Porter's stems. Label: kind (general or specific).
 [[nodiscard]] marked_questions qmsum(const std::filesystem::path& file, const benchmark_options& options = {});
 
 /// NarrativeQA over whole stories. `questions` is qaps.csv, `stories` the folder of its stories (ID.content), `set` one

@@ -20,8 +20,8 @@ struct task_record {
 [[nodiscard]] std::string log_id(std::string_view task, std::string_view id);
 
 /// One line without its end:
-/// {"id": "needle/1024/50/0", "task": "needle", "labels": {"length": "1024"}, "scores": {"found": 1.0}, "answer": "..."}
-/// with "weights": {"nll": 511.0} for scores whose weight is not 1, and "error" where there is no score. Throws
+/// {"id": "needle/1024/50/0", "task": "needle", "labels": {"length": "1024"}, "scores": {"found": 1.0}, "answer":
+/// "..."} with "weights": {"nll": 511.0} for scores whose weight is not 1, and "error" where there is no score. Throws
 /// numeric_error for a score that is not finite or a negative weight.
 [[nodiscard]] std::string to_json_line(const task_record& r);
 

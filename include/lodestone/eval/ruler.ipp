@@ -1,5 +1,5 @@
-// Definitions of ruler.hpp: included by it, or compiled once into lodestone::compiled. More than 300 lines: eight tests,
-// each a function that draws its facts and writes its text.
+// Definitions of ruler.hpp: included by it, or compiled once into lodestone::compiled. More than 300 lines: eight
+// tests, each a function that draws its facts and writes its text.
 #pragma once
 
 #include <algorithm>

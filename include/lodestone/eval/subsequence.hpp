@@ -11,8 +11,8 @@
 namespace lodestone::eval {
 
 /// Rows of the table L[i][j] = length of the longest common subsequence of outer[0, i) and inner[0, j), one bit a cell:
-/// bit j - 1 of row i is 0 where L[i][j] = L[i][j - 1] + 1 (Hyyro, Bit-parallel LCS-length computation revisited, 2004).
-/// Symbols are numbers in [0, alphabet).
+/// bit j - 1 of row i is 0 where L[i][j] = L[i][j - 1] + 1 (Hyyro, Bit-parallel LCS-length computation revisited,
+/// 2004). Symbols are numbers in [0, alphabet).
 class subsequence_rows {
  public:
   using row = std::vector<std::uint64_t>;  ///< one bit for each element of the inner sequence

@@ -57,8 +57,9 @@ struct cut_prompt {
 
 /// `prompt`, or, when it has more than `limit` tokens, the text of its first limit / 2 tokens and then of its last
 /// limit / 2, without special tokens: what LongBench's pred.py makes of it. The bytes of a character that
-/// a cut goes through become U+FFFD (pred.py's library replaces the whole run of byte tokens around them). Encoded again, the result may have a few tokens more than `limit`: both ends are tokenised anew.
-/// Throws config_error for a limit below 2.
+/// a cut goes through become U+FFFD (pred.py's library replaces the whole run of byte tokens around them). Encoded
+/// again, the result may have a few tokens more than `limit`: both ends are tokenised anew. Throws config_error for a
+/// limit below 2.
 template <cutting_tokenizer Tokenizer>
 [[nodiscard]] cut_prompt cut_middle(const Tokenizer& tokenizer, std::string_view prompt, std::int64_t limit) {
   if (limit < 2) {

@@ -60,8 +60,8 @@ using end_listener = std::function<void(std::size_t i, finish why)>;
 /// through the model in chunks, several short ones together; then every pass adds a token to each answer.
 ///
 /// The tokens of an answer depend on its request alone, up to rounding: with more rows a backend may sum its products
-/// in another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from the
-/// start, since keys in the cache cannot be rotated anew.
+/// in another order. A model with dynamic NTK scaling is given the length of prompt and longest answer together from
+/// the start, since keys in the cache cannot be rotated anew.
 template <class Model>
 class token_generator {
  public:
