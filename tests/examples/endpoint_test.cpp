@@ -1,4 +1,5 @@
 // generate through an endpoint: what comes out, what failures say, and that the key stays where it is.
+#include <cctype>
 #include <cstdlib>
 #include <string>
 
