@@ -1,10 +1,12 @@
 #include <lodestone/core/inline.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/test/unit_test.hpp>
 
@@ -26,20 +28,33 @@ BOOST_AUTO_TEST_CASE(definitions_are_read_by_their_header_alone_and_left_out_whe
     text << std::ifstream(name).rdbuf();
     return text.str();
   };
-  int files = 0;
+  // What a header reads after its last line of code, where there is no archive.
+  const auto read_behind = [](const std::string& text) {
+    const std::string begin = "\n#ifndef LODESTONE_COMPILED\n#include <";
+    const std::size_t at = text.rfind(begin);
+    return at == std::string::npos || !text.ends_with(".ipp>\n#endif\n") ? std::string{} : text.substr(at);
+  };
+  std::vector<std::string> headers;      // the ends of headers
+  std::vector<std::string> definitions;  // files of definitions, whole
+  std::vector<std::string> names;        // and theirs
   for (const auto& item : std::filesystem::recursive_directory_iterator(include)) {
-    if (item.path().extension() != ".ipp") continue;
-    ++files;
-    const std::string name = std::filesystem::relative(item.path(), include).string();
-    const std::string stem = name.substr(0, name.size() - 4);
-    const std::string definitions = text_of(item.path());
-    BOOST_TEST_CONTEXT(name) {
-      BOOST_TEST(definitions.find("#include <lodestone/core/inline.hpp>\n") != std::string::npos);
-      BOOST_TEST(definitions.find("#include <" + stem + ".hpp>\n") != std::string::npos);
-      BOOST_TEST(text_of(include / (stem + ".hpp"))
-                     .ends_with("\n#ifndef LODESTONE_COMPILED\n#include <" + name + ">\n#endif\n"));
+    const auto extension = item.path().extension();
+    if (extension == ".hpp") headers.push_back(read_behind(text_of(item.path())));
+    if (extension != ".ipp") continue;
+    definitions.push_back(text_of(item.path()));
+    names.push_back(std::filesystem::relative(item.path(), include).string());
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto includes = [&](const std::string& text) {
+      return text.find("#include <" + names[i] + ">\n") != std::string::npos;
+    };
+    BOOST_TEST_CONTEXT(names[i]) {
+      BOOST_TEST(definitions[i].find("#include <lodestone/core/inline.hpp>\n") != std::string::npos);
+      // A header reads it at its end, or other definitions do, which the archive has too.
+      BOOST_TEST((std::ranges::any_of(headers, includes) || std::ranges::any_of(definitions, includes)));
     }
   }
+  const int files = static_cast<int>(names.size());
   BOOST_TEST(files > 50);
 }
 
