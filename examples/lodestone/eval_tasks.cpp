@@ -281,10 +281,12 @@ template <class Read>
   }));
   for (const char* name : {"arc_easy", "arc_challenge"}) list.push_back(choices(name, "test.jsonl", eval::read_arc));
   list.push_back(choices("hellaswag", "validation.jsonl", eval::read_hellaswag));
-  for (const auto& [name, which] : {std::pair{"truthfulqa_mc1", eval::truthful_choices::mc1},
-                                    std::pair{"truthfulqa_mc2", eval::truthful_choices::mc2}})
+  const auto truthful = [&](const char* name, eval::truthful_choices which) {
     list.push_back(choices(name, "validation.jsonl",
                            [which](const std::string& file) { return eval::read_truthfulqa(file, which); }));
+  };
+  truthful("truthfulqa_mc1", eval::truthful_choices::mc1);
+  truthful("truthfulqa_mc2", eval::truthful_choices::mc2);
   return list;
 }
 

@@ -123,6 +123,7 @@ LODESTONE_INLINE std::vector<std::string> result_log::ids(std::string_view prefi
     found.emplace_back(at->second.offset, &at->first);
   std::sort(found.begin(), found.end());
   std::vector<std::string> all;
+  all.reserve(found.size());
   for (const auto& [offset, id] : found) all.push_back(*id);
   return all;
 }

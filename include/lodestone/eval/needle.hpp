@@ -38,7 +38,7 @@ struct needle_form {
   std::int64_t digits = 7;  ///< of a value, 1 to 18
 
   /// {dako=48213} between sentences and {dako= behind `asks`: for models that look things up and read no questions.
-  [[nodiscard]] static needle_form compact(std::string asks = "\n");
+  [[nodiscard]] static needle_form compact(const std::string& asks = "\n");
 };
 
 /// What is asked.

@@ -29,7 +29,7 @@ namespace detail {
 
 }  // namespace detail
 
-LODESTONE_INLINE needle_form needle_form::compact(std::string asks) {
+LODESTONE_INLINE needle_form needle_form::compact(const std::string& asks) {
   return {.fact = "{{key}={value}}",
           .question = asks + "{{key}=",
           .several = asks + "{{key}=",

@@ -27,6 +27,7 @@ struct feature {
   feature_kind kind = feature_kind::word;  ///< what it is
   std::string text{};                      ///< in small letters
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): the check mistakes the generated comparison
   friend auto operator<=>(const feature&, const feature&) = default;
 };
 

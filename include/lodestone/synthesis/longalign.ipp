@@ -76,12 +76,14 @@ class instruction_maker {
                     const longalign_options& options, const std::filesystem::path& output)
       : model_(model), options_(options), files_(output, settings(documents)) {
     summary_.documents = static_cast<std::int64_t>(documents.size());
-    for (const auto& [source, quota] : options.sample.quotas)
+    for (const auto& [name, quota] : options.sample.quotas) {
+      const std::string& source = name;  // which the lambda may refer to
       if (quota < 0 ||
           std::none_of(documents.begin(), documents.end(), [&](const document& one) { return one.source == source; }))
         throw config_error(
             quota < 0 ? "the quota of \"" + source + "\" is negative" : "no document has the source \"" + source + "\"",
             "quotas", "name the sources of the documents");
+    }
     for (const std::size_t d :
          sample_documents(documents, options.sample, options.ask.seed, options.length, &summary_.left_out))
       documents_.push_back(documents[d]);

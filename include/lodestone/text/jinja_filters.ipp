@@ -25,8 +25,8 @@ LODESTONE_INLINE std::int64_t interpreter::length(const value& what) {
 
 /// item.a.0.b, as the parameter `attribute` of filters writes it.
 LODESTONE_INLINE value interpreter::attribute_of_path(const value& object, const value& path, const value* otherwise) {
-  const auto or_otherwise = [&](value found) {
-    return found.is(kind::undefined) && otherwise != nullptr ? *otherwise : std::move(found);
+  const auto or_otherwise = [&](const value& found) {
+    return found.is(kind::undefined) && otherwise != nullptr ? *otherwise : found;
   };
   if (path.is_integral()) return or_otherwise(item(object, path));
   value result = object;
@@ -96,6 +96,7 @@ LODESTONE_INLINE value interpreter::sorted(const value& input, const bound& give
     return is_reversed ? order(a.first, b.first) > 0 : order(a.first, b.first) < 0;
   });
   std::vector<value> result;
+  result.reserve(keyed.size());
   for (auto& [key, one] : keyed) result.push_back(std::move(one));
   return value::list(std::move(result));
 }

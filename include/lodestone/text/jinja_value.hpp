@@ -139,12 +139,14 @@ class value {
   /// Python's None is value::none(); a default-made value is undefined.
   ///@{
   value() = default;
+  // NOLINTBEGIN(google-explicit-constructor): a value stands wherever what it holds does
   value(bool b) : data_(b) {}
   value(std::int64_t i) : data_(i) {}
   value(double d) : data_(d) {}
   value(std::string s) : value(text(std::move(s))) {}
   value(const char* s) : value(std::string(s)) {}
   value(text s) : data_(std::make_shared<const text>(std::move(s))) {}
+  // NOLINTEND(google-explicit-constructor)
   [[nodiscard]] static value none();
   ///@}
   /// Undefined, with the name that an error shall say.
