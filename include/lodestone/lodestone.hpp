@@ -1,5 +1,6 @@
-// The host umbrella: every public header that g++ alone can compile. A program that wants less includes the headers
-// it uses, or one room at a time.
+// The host umbrella for training: every public header that g++ alone can compile, but for generating text
+// (generation.hpp), measuring models (evaluation.hpp) and making data with them (synthesis.hpp). A program that wants
+// less includes the headers it uses, or one room at a time.
 #pragma once
 
 #include <lodestone/version.hpp>
@@ -28,10 +29,6 @@
 #include <lodestone/text/chat_program.hpp>
 #include <lodestone/text/chat_template.hpp>
 #include <lodestone/text/decoder.hpp>
-#include <lodestone/text/jinja_interpreter.hpp>
-#include <lodestone/text/jinja_lexer.hpp>
-#include <lodestone/text/jinja_syntax.hpp>
-#include <lodestone/text/jinja_value.hpp>
 #include <lodestone/text/jsonl.hpp>
 #include <lodestone/text/merge.hpp>
 #include <lodestone/text/normalizer.hpp>
@@ -190,68 +187,6 @@
 #include <lodestone/train/signals.hpp>
 #include <lodestone/train/step.hpp>
 
-#include <lodestone/eval/answer_metrics.hpp>
-#include <lodestone/eval/answer_scores.hpp>
-#include <lodestone/eval/answer_text.hpp>
-#include <lodestone/eval/any_task.hpp>
-#include <lodestone/eval/chinese_words.hpp>
-#include <lodestone/eval/choice_data.hpp>
-#include <lodestone/eval/concept.hpp>
-#include <lodestone/eval/correlation.hpp>
-#include <lodestone/eval/documents.hpp>
-#include <lodestone/eval/drawn_words.hpp>
-#include <lodestone/eval/edit_similarity.hpp>
-#include <lodestone/eval/haystack.hpp>
-#include <lodestone/eval/infinite_bench.hpp>
-#include <lodestone/eval/judge.hpp>
-#include <lodestone/eval/judge_rating.hpp>
-#include <lodestone/eval/judge_template.hpp>
-#include <lodestone/eval/judged.hpp>
-#include <lodestone/eval/long_perplexity.hpp>
-#include <lodestone/eval/longbench.hpp>
-#include <lodestone/eval/longbench_chat.hpp>
-#include <lodestone/eval/longbench_rated.hpp>
-#include <lodestone/eval/lv_eval.hpp>
-#include <lodestone/eval/marked_questions.hpp>
-#include <lodestone/eval/mt_bench.hpp>
-#include <lodestone/eval/multiple_choice.hpp>
-#include <lodestone/eval/needle.hpp>
-#include <lodestone/eval/perplexity.hpp>
-#include <lodestone/eval/porter_stem.hpp>
-#include <lodestone/eval/progress.hpp>
-#include <lodestone/eval/published_prompts.hpp>
-#include <lodestone/eval/question_files.hpp>
-#include <lodestone/eval/record_json.hpp>
-#include <lodestone/eval/report.hpp>
-#include <lodestone/eval/retrieval_heads.hpp>
-#include <lodestone/eval/rouge.hpp>
-#include <lodestone/eval/ruler.hpp>
-#include <lodestone/eval/runner.hpp>
-#include <lodestone/eval/scoring.hpp>
-#include <lodestone/eval/subsequence.hpp>
-#include <lodestone/eval/table.hpp>
-#include <lodestone/eval/truncate.hpp>
-
-#include <lodestone/generate/concept.hpp>
-#include <lodestone/generate/endpoint.hpp>
-#include <lodestone/generate/endpoint_protocol.hpp>
-#include <lodestone/generate/local.hpp>
-#include <lodestone/generate/sampling.hpp>
-#include <lodestone/generate/text_stream.hpp>
-#include <lodestone/generate/tokens.hpp>
-
-#include <lodestone/synthesis/ask.hpp>
-#include <lodestone/synthesis/chunks.hpp>
-#include <lodestone/synthesis/documents.hpp>
-#include <lodestone/synthesis/importance.hpp>
-#include <lodestone/synthesis/logo.hpp>
-#include <lodestone/synthesis/longalign.hpp>
-#include <lodestone/synthesis/pairs.hpp>
-#include <lodestone/synthesis/question_stage.hpp>
-#include <lodestone/synthesis/selection.hpp>
-#include <lodestone/synthesis/self_instruct.hpp>
-#include <lodestone/synthesis/stage_files.hpp>
-
 /// Lodestone: everything that users name stands here or in a namespace below.
 namespace lodestone {}
 /// Activation policies: what is kept, recomputed or moved between forward and backward.
@@ -264,12 +199,8 @@ namespace lodestone::decay {}
 namespace lodestone::dist {}
 /// Ranks as threads of one process.
 namespace lodestone::dist::threads {}
-/// Evaluation: tasks, metrics, and how they are run.
-namespace lodestone::eval {}
 /// The published chat formats.
 namespace lodestone::families {}
-/// Generating text.
-namespace lodestone::generate {}
 /// Losses.
 namespace lodestone::loss {}
 /// The operations of the host backend, as free functions over views.
@@ -290,8 +221,6 @@ namespace lodestone::position {}
 namespace lodestone::projections {}
 /// Files of tensors.
 namespace lodestone::safetensors {}
-/// Making training data with a model.
-namespace lodestone::synthesis {}
 /// Parts of tokenizers.
 namespace lodestone::text {}
 /// Steps, loops and checkpoints of a training run.

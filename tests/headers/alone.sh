@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles every public header alone (syntax only), warnings being errors, with its definitions and, where they stand in a
-# .ipp file, without; and checks that lodestone.hpp includes all headers. Usage: alone.sh COMPILER ARGUMENTS...
+# .ipp file, without; and checks that the umbrella headers include all others. Usage: alone.sh COMPILER ARGUMENTS...
 set -eu
 include=$(cd "$(dirname "$0")/../../include" && pwd)
 headers=$(cd "$include" && find lodestone -name '*.hpp' | sort)
@@ -28,9 +28,9 @@ echo '#include <lodestone/generate/endpoint.hpp>' |
   "$@" -fsyntax-only -Wall -Wextra -Wconversion -Wpedantic -Werror -DLODESTONE_ENDPOINT=0 -I "$include" -x c++ -
 
 # compiled_*.hpp is for lodestone::compiled alone, and arrives through the headers whose templates it lists.
-reached=$(echo '#include <lodestone/lodestone.hpp>' | "$@" -I "$include" -M -x c++ - | tr ' ' '\n' | sed -n "s|^$include/||p" | sort -u)
+reached=$(printf '#include <lodestone/%s.hpp>\n' lodestone generation evaluation synthesis | "$@" -I "$include" -M -x c++ - | tr ' ' '\n' | sed -n "s|^$include/||p" | sort -u)
 unreached=$(grep -v '/compiled\|^lodestone/cuda' <<<"$headers" | comm -23 - <(sort -u <<<"$reached"))
-[ -z "$unreached" ] || { echo "lodestone.hpp does not include: $unreached"; exit 1; }
+[ -z "$unreached" ] || { echo "lodestone.hpp, generation.hpp, evaluation.hpp and synthesis.hpp do not include: $unreached"; exit 1; }
 
 # The CUDA umbrellas, by name alone, since cuda.cuh needs nvcc: each header is included by its umbrella or by another.
 for kind in hpp cuh; do

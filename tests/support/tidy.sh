@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# clang-tidy over the public headers (all at once, through lodestone.hpp) and the programs in examples. .clang-tidy says
-# which checks run. Usage: tidy.sh [source...]; needs no build folder.
+# clang-tidy over the public headers (all at once, through the umbrella headers) and the programs in examples.
+# .clang-tidy says which checks run. Usage: tidy.sh [source...]; needs no build folder.
 set -eu
 cd "$(dirname "$0")/../.."
 umbrella=$(mktemp --suffix=.cpp)
 trap 'rm -f "$umbrella"' EXIT
-echo '#include <lodestone/lodestone.hpp>' >"$umbrella"
+printf '#include <lodestone/%s.hpp>\n' lodestone generation evaluation synthesis >"$umbrella"
 if [ $# -gt 0 ]; then sources=("$@"); else sources=("$umbrella" examples/lodestone/*.cpp examples/[0-9]*.cpp); fi
 
 tidy() {  # a header is reported once: with the umbrella
