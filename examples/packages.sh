@@ -47,30 +47,43 @@ missing_packages() {
   fi
 }
 
+# libcurl is for models behind HTTP endpoints alone: without it all else builds and is tested.
+optional_package=libcurl4-openssl-dev
+
 # Installs what is missing, or ends the script with one line that says what to do.
 install_missing_packages() {
-  local missing
+  local missing needed
   missing=$(missing_packages | tr '\n' ' ')
   missing=${missing% }
+  needed=$(tr ' ' '\n' <<<"$missing" | grep -v "^$optional_package\$" | tr '\n' ' ' || true)
+  needed=${needed% }
   if [ -n "$missing" ]; then
-    local remedy="missing packages: $missing (on Debian or Ubuntu: apt-get install $missing)"
-    command -v apt-get >/dev/null || fail "$remedy; this machine has no apt-get"
-    local root=()
-    if [ "$(id -u)" -ne 0 ]; then
-      command -v sudo >/dev/null || fail "$remedy; installing needs root, and there is no sudo"
-      root=(sudo)
+    local remedy="missing packages: $missing (on Debian or Ubuntu: apt-get install $missing)" reason="" root=()
+    if ! command -v apt-get >/dev/null; then
+      reason="this machine has no apt-get"
+    elif [ "$(id -u)" -ne 0 ]; then
+      command -v sudo >/dev/null && root=(sudo) || reason="installing needs root, and there is no sudo"
     fi
-    say "Installing $missing"
-    # The package lists may be empty (containers) or old; a failing update is no failure when the install works.
-    "${root[@]}" apt-get update -q || true
-    # shellcheck disable=SC2086  # a list of words
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
-      fail "$remedy; installing them failed (no network, or no permission?)"
-    missing=$(missing_packages | tr '\n' ' ')
+    if [ -z "$reason" ]; then
+      say "Installing $missing"
+      # The package lists may be empty (containers) or old; a failing update is no failure when the install works.
+      "${root[@]}" apt-get update -q || true
+      # shellcheck disable=SC2086  # a list of words
+      add_packages $missing || { [ "$needed" != "$missing" ] && { [ -z "$needed" ] || add_packages $needed; }; } ||
+        fail "$remedy; installing them failed (no network, or no permission?)"
+    elif [ -n "$needed" ]; then
+      fail "$remedy; $reason"
+    fi
+    missing=$(missing_packages | grep -v "^$optional_package\$" | tr '\n' ' ' || true)
     [ -z "${missing% }" ] || fail "still missing after the installation: $missing"
+    [ -z "$(missing_packages)" ] || say "Going on without $optional_package: models behind HTTP endpoints are left out"
   fi
   require_version cmake 3.25 "$(cmake --version | grep -o '[0-9][0-9.]*' | head -n 1)"
   require_version g++ 12 "$(g++ -dumpfullversion)"
+}
+
+add_packages() {  # packages; `root` is the caller's
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
 require_version() {  # program, least version, version
