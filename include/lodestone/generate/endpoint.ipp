@@ -1,4 +1,5 @@
 // Definitions of endpoint.hpp: included by it, or compiled once into lodestone::compiled.
+// A little more than 400 lines: requests, retries and delays are one loop over libcurl's handles.
 #pragma once
 
 #include <lodestone/core/inline.hpp>

@@ -1,4 +1,5 @@
 // Definitions of logo.hpp: included by it, or compiled once into lodestone::compiled.
+// More than 400 lines: the stages of one run share its files, its log and its counts.
 #pragma once
 
 #include <algorithm>

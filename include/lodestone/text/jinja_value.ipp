@@ -1,4 +1,5 @@
 // Definitions of jinja_value.hpp: included by it, or compiled once into lodestone::compiled.
+// A little more than 400 lines: values, and how Python would print them.
 #pragma once
 
 #include <algorithm>
