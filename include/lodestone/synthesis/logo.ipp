@@ -50,7 +50,7 @@ struct form_pieces {
 class preference_maker {
  public:
   preference_maker(const generate::any_generator& model, const tokenizer& words, const chunker& cutter,
-                   std::span<const document> documents, std::span<const document_question> questions,
+                   std::span<const text_document> documents, std::span<const document_question> questions,
                    const logo_options& options, const std::filesystem::path& output)
       : model_(model),
         words_(words),
@@ -135,7 +135,7 @@ class preference_maker {
   }
 
   void cut() {
-    for (const document& one : documents_) {
+    for (const text_document& one : documents_) {
       chunks_.push_back(cutter_.cut(one.text));
       std::vector<std::string>& texts = texts_.emplace_back();
       for (const token_chunk& chunk : chunks_.back()) {
@@ -413,7 +413,7 @@ class preference_maker {
   const generate::any_generator& model_;
   const tokenizer& words_;
   const chunker& cutter_;
-  std::span<const document> documents_;
+  std::span<const text_document> documents_;
   std::vector<document_question> questions_;
   const logo_options& options_;
   form_pieces form_;
@@ -460,7 +460,7 @@ LODESTONE_INLINE std::string logo_summary::to_json() const {
 }
 
 LODESTONE_INLINE logo_summary make_preferences(const generate::any_generator& model, const tokenizer& words,
-                                               const chunker& cutter, std::span<const document> documents,
+                                               const chunker& cutter, std::span<const text_document> documents,
                                                std::span<const document_question> questions,
                                                const logo_options& options, const std::filesystem::path& output) {
   return detail::preference_maker(model, words, cutter, documents, questions, options, output).run();

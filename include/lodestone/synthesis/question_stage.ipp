@@ -12,7 +12,7 @@
 
 namespace lodestone::synthesis {
 
-LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const document> documents,
+LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const text_document> documents,
                                                            const question_options& options, std::uint64_t seed) {
   if (options.kinds.empty()) throw config_error("names no kind of questions", "question_kinds", "leave it out: all");
   if (options.count < 1) throw config_error("must be at least 1", "questions", "the paper asks for 5");
@@ -31,7 +31,8 @@ LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const docum
   return tasks;
 }
 
-LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model, std::span<const document> documents,
+LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model,
+                                              std::span<const text_document> documents,
                                               std::span<const question_task> tasks, const question_options& options,
                                               const ask_options& how, result_log& log) {
   ask_items items;

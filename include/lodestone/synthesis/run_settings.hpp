@@ -6,19 +6,20 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lodestone/data/documents.hpp>
 #include <lodestone/synthesis/ask.hpp>
-#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/questions.hpp>
 
 namespace lodestone::synthesis::detail {
 
 using json = nlohmann::ordered_json;
 
 /// A number that stands for all texts: settings hold it, so that a run does not go on with other documents.
-[[nodiscard]] inline std::string fingerprint(std::span<const document> documents,
+[[nodiscard]] inline std::string fingerprint(std::span<const text_document> documents,
                                              std::span<const document_question> questions = {}) {
   std::uint64_t value = 0;
-  for (const document& one : documents) value = seed_of(seed_of(value, one.id), one.text);
+  for (const text_document& one : documents) value = seed_of(seed_of(value, one.id), one.text);
   for (const document_question& one : questions)
     value = seed_of(seed_of(seed_of(value, one.id), one.question), one.answer);
   return std::to_string(value);
