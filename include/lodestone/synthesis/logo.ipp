@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
+#include <lodestone/core/random.hpp>
 #include <lodestone/eval/judge_rating.hpp>
 #include <lodestone/synthesis/json_record.hpp>
 #include <lodestone/synthesis/logo.hpp>
@@ -128,7 +129,7 @@ class preference_maker {
     if (questions_.empty()) all.update(settings_of(options_.questions));
     if (options_.scores != nullptr) {
       std::uint64_t value = 0;
-      for (const auto& [id, scores] : *options_.scores) value = seed_of(seed_of(value, id), json(scores).dump());
+      for (const auto& [id, scores] : *options_.scores) value = folded(value, {id, json(scores).dump()});
       all["scores"] = std::to_string(value);
     }
     return all.dump();
@@ -220,7 +221,8 @@ class preference_maker {
       }
       chosen_.push_back(
           select_chunks(scores_[q], options_.select,
-                        random_stream(seed_of(options_.ask.seed, questions_[q].id), random_purpose::synthesis, 2)));
+                        random_stream(seed_of(options_.ask.seed, random_purpose::synthesis, questions_[q].id),
+                                      random_purpose::synthesis, 2)));
       if (chosen_[q])
         summary_.important += static_cast<std::int64_t>(chosen_[q]->important.size());
       else

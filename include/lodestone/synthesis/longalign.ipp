@@ -41,7 +41,7 @@ LODESTONE_INLINE std::vector<std::size_t> sample_documents(std::span<const text_
     } else if (options.longest > 0 && size > options.longest) {
       ++own.too_long;
     } else {
-      random_stream random(seed_of(seed, documents[d].id), random_purpose::synthesis, 3);
+      random_stream random(seed_of(seed, random_purpose::synthesis, documents[d].id), random_purpose::synthesis, 3);
       const double weight = std::pow(static_cast<double>(std::max<std::int64_t>(size, 1)), options.length_power);
       keys.emplace_back(std::log(1.0 - random.uniform()) / weight, d);  // the logarithm of u^(1 / weight)
     }
@@ -138,7 +138,7 @@ class instruction_maker {
   /// The question of a task: one of those that the generator wrote.
   [[nodiscard]] std::string question_of(const result_log& proposals, std::size_t i) const {
     const std::vector<std::string> all = questions_of(proposals.read(ids_[i]));
-    random_stream random(seed_of(options_.ask.seed, ids_[i]), random_purpose::synthesis, 4);
+    random_stream random(seed_of(options_.ask.seed, random_purpose::synthesis, ids_[i]), random_purpose::synthesis, 4);
     return all[random.below(all.size())];
   }
 

@@ -22,7 +22,7 @@ LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const text_
   std::vector<question_task> tasks;
   for (std::size_t d = 0; d < documents.size(); ++d) {
     std::vector<question_kind> kinds = options.kinds;
-    random_stream random(seed_of(seed, documents[d].id), random_purpose::synthesis, 1);
+    random_stream random(seed_of(seed, random_purpose::synthesis, documents[d].id), random_purpose::synthesis, 1);
     shuffle(std::span(kinds), random);
     const language tongue = options.tongue ? *options.tongue : language_of(documents[d].text);
     for (std::size_t k = 0; k < static_cast<std::size_t>(options.prompts); ++k)
