@@ -129,7 +129,7 @@ class preference_maker {
     if (questions_.empty()) all.update(settings_of(options_.questions));
     if (options_.scores != nullptr) {
       std::uint64_t value = 0;
-      for (const auto& [id, scores] : *options_.scores) value = folded(value, {id, json(scores).dump()});
+      for (const auto& [id, scores] : *options_.scores) value = combined(value, {id, json(scores).dump()});
       all["scores"] = std::to_string(value);
     }
     return all.dump();

@@ -20,7 +20,7 @@ namespace lodestone::synthesis::detail {
 using json = nlohmann::ordered_json;
 
 /// A number that stands for `value` and the texts after it.
-[[nodiscard]] inline std::uint64_t folded(std::uint64_t value, std::initializer_list<std::string_view> texts) {
+[[nodiscard]] inline std::uint64_t combined(std::uint64_t value, std::initializer_list<std::string_view> texts) {
   for (const std::string_view text : texts) value = seed_of(value, random_purpose::synthesis, text);
   return value;
 }
@@ -29,8 +29,8 @@ using json = nlohmann::ordered_json;
 [[nodiscard]] inline std::string fingerprint(std::span<const text_document> documents,
                                              std::span<const document_question> questions = {}) {
   std::uint64_t value = 0;
-  for (const text_document& one : documents) value = folded(value, {one.id, one.text});
-  for (const document_question& one : questions) value = folded(value, {one.id, one.question, one.answer});
+  for (const text_document& one : documents) value = combined(value, {one.id, one.text});
+  for (const document_question& one : questions) value = combined(value, {one.id, one.question, one.answer});
   return std::to_string(value);
 }
 
