@@ -8,9 +8,9 @@
 #include <utility>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/choice_data.hpp>
-#include <lodestone/eval/documents.hpp>
 #include <lodestone/eval/haystack.hpp>
 #include <lodestone/eval/infinite_bench.hpp>
 #include <lodestone/eval/long_perplexity.hpp>
@@ -144,8 +144,8 @@ template <class Read>
           }};
 }
 
-[[nodiscard]] std::vector<eval::text_document> documents_of(const settings& s, const std::string& path) {
-  std::vector<eval::text_document> all = eval::read_documents(path);
+[[nodiscard]] std::vector<lodestone::text_document> documents_of(const settings& s, const std::string& path) {
+  std::vector<lodestone::text_document> all = lodestone::read_documents(path);
   const auto most = static_cast<std::size_t>(s.questions);
   if (most > 0 && all.size() > most) all.resize(most);
   return all;
@@ -160,7 +160,7 @@ template <class Read>
     options.stride = parts.s.stride;
     options.max_tokens = parts.s.document_tokens;
     options.is_done = is_done;
-    for (const eval::text_document& text : texts) {  // one at a time: books are large
+    for (const lodestone::text_document& text : texts) {  // one at a time: books are large
       const std::vector<eval::document> one{eval::tokenise(text, parts.words)};
       eval::perplexity(model, one, options, each);
     }
@@ -174,7 +174,7 @@ template <class Read>
   if (!parts.s.key_tokens.empty()) keys = eval::read_keys(parts.s.key_tokens);
   work.scores = [texts = documents_of(parts.s, path), keys = std::move(keys), &parts](
                     const auto& model, const auto& is_done, const auto& each) {
-    const eval::key_source source = [&](const eval::text_document& text) {
+    const eval::key_source source = [&](const lodestone::text_document& text) {
       if (parts.s.key_tokens.empty()) return eval::key_ranges(model, parts.words, text.text);
       const auto found = keys.find(text.id);
       if (found == keys.end())
@@ -274,8 +274,8 @@ template <class Read>
   one("retrieval_heads_facts",
       [](const task_parts& p) { return watches("retrieval_heads_facts", facts_of(p), false, p); });
   // By the probability of given texts.
-  list.push_back({"perplexity", "a text file, JSONL, or a folder of .txt files", perplexity_of});
-  list.push_back({"long_perplexity", "a text file, JSONL, or a folder of .txt files", long_perplexity_of});
+  list.push_back({"perplexity", "a .txt, .md, .jsonl or .json file, or a folder of them", perplexity_of});
+  list.push_back({"long_perplexity", "a .txt, .md, .jsonl or .json file, or a folder of them", long_perplexity_of});
   list.push_back(choices("mmlu", "FOLDER with test and dev", [](const std::string& folder) {
     return eval::read_mmlu(std::filesystem::path(folder) / "test", std::filesystem::path(folder) / "dev");
   }));

@@ -205,6 +205,7 @@ BOOST_AUTO_TEST_CASE(seeds_differ_by_question_and_not_by_run) {
   BOOST_TEST(seed("a", 1) == seed("a", 1));
   BOOST_TEST(seed("a", 1) != seed("b", 1));
   BOOST_TEST(seed("a", 1) != seed("a", 2));
+  BOOST_TEST(seed("needle/0", 42) == 0xb6e3'0fec'9ee2'c80cU);  // runs that were stopped go on with it
 }
 
 BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {

@@ -42,8 +42,8 @@ const synthesis::chunker& cutter() {
 }
 
 /// Documents of many short sentences, with a fact "NAME is worth N." in some of them.
-std::vector<synthesis::document> documents() {
-  std::vector<synthesis::document> all;
+std::vector<lodestone::text_document> documents() {
+  std::vector<lodestone::text_document> all;
   for (int d = 0; d < 6; ++d) {
     std::string text;
     for (int k = 0; k < 60; ++k) {
@@ -369,7 +369,7 @@ BOOST_AUTO_TEST_CASE(answers_without_enough_questions_are_asked_for_again) {
 }
 
 BOOST_AUTO_TEST_CASE(longer_documents_are_drawn_more_often_and_quotas_hold) {
-  std::vector<synthesis::document> texts;
+  std::vector<lodestone::text_document> texts;
   for (int d = 0; d < 400; ++d)
     texts.push_back({.id = "d" + std::to_string(d),
                      .source = d % 4 == 0 ? "a" : "b",
@@ -396,7 +396,7 @@ BOOST_AUTO_TEST_CASE(longer_documents_are_drawn_more_often_and_quotas_hold) {
   BOOST_TEST(counts.not_drawn == 190);
   // A document's chance does not hang on its neighbours: without the first half the rest keeps its order.
   const auto before = draw({.count = 100}, 3);
-  const std::vector<synthesis::document> half(texts.begin() + 200, texts.end());
+  const std::vector<lodestone::text_document> half(texts.begin() + 200, texts.end());
   const auto after = synthesis::sample_documents(half, {.count = 100}, 3, {});
   for (const std::size_t d : before)
     if (d >= 200) BOOST_TEST(std::ranges::count(after, d - 200) == 1);
