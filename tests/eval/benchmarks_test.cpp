@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
              R"("answerable": true})");
   const marked_questions hops = musique(folder / "m.jsonl");
   BOOST_TEST(hops.ask(0).prompt.find(
-                 "passages.\nPassage 1:\nGreen\nGreen is a film.\n\nPassage 2:\nSteve\nSteve acts.\n\nAnswer the") !=
+                 "passages.\nPassage 1:\nGreen\nGreen is a film.\nPassage 2:\nSteve\nSteve acts.\n\nAnswer the") !=
              std::string::npos);
   BOOST_TEST(hops.ask(0).id == "2hop__1");
   BOOST_TEST(label_of(hops.ask(0).labels, "hops") == "2");
@@ -248,13 +248,20 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
   write_file(folder / "dev.json",
              "[\n"
              R"({"_id": "8813", "type": "comparison", "question": "Who is older?", )"
-             R"("context": [["A", ["A was born.", " In 1950."]], ["B", ["B was", "too."]]], )"
-             R"("supporting_facts": [["A", 0]], "evidences": [], "answer": "A"})"
+             R"("context": [["A", ["A was born.", "In 1950."]], ["B", ["B was", "", "too."]]], )"
+             R"("supporting_facts": [["A", 0]], "evidences": [], "answer": "A"},)"
+             "\n"
+             R"({"_id": "5a7f", "type": "bridge", "level": "hard", "question": "Who sang?", "answer": "C", )"
+             R"("context": [["C", ["C sang \"Hey", "You\".", " And left."]], ["D", ["D! ", "Co."]]], )"
+             R"("supporting_facts": [["C", 0]]})"
              "\n]");
   const marked_questions wiki = two_wiki(folder / "dev.json");
-  BOOST_TEST(wiki.ask(0).prompt.find("Passage 1:\nA\nA was born. In 1950.\n\nPassage 2:\nB\nB was too.") !=
+  BOOST_TEST(wiki.ask(0).prompt.find("Passage 1:\nA\nA was born. In 1950.\nPassage 2:\nB\nB was too.\n\n") !=
              std::string::npos);
   BOOST_TEST(label_of(wiki.ask(0).labels, "type") == "comparison");
+  // HotpotQA's sentences bring their spaces: where there is none, the text has none.
+  BOOST_TEST(wiki.ask(1).prompt.find(
+                 "Passage 1:\nC\nC sang \"HeyYou\". And left.\nPassage 2:\nD\nD! Co.\n\n") != std::string::npos);
 
   write_file(folder / "q.jsonl", R"({"topic_list": [], "general_query_list": [{"query": "Sum it up.", "answer": "They )"
                                  R"(agreed on tests."}], "specific_query_list": [{"query": "Who spoke?", "answer": )"

@@ -53,11 +53,31 @@ namespace detail {
           {"exact_match", best_over(answer, references, is_exact_match), 1.0}};
 }
 
-/// Documents as LongBench writes them for questions over several.
+/// Documents as LongBench writes them for questions over several: one line end between them.
 inline void add_passage(std::string& context, std::size_t number, std::string_view title, std::string_view text) {
-  if (!context.empty()) context += "\n\n";
+  if (!context.empty()) context += '\n';
   context += "Passage " + std::to_string(number) + ":\n";
   context.append(title).append("\n").append(text);
+}
+
+/// A document as HotpotQA and 2WikiMultihopQA have it.
+struct titled_sentences {
+  std::string_view title;
+  std::vector<std::string_view> sentences;
+};
+
+/// The field "context" of a record, which must outlive them.
+[[nodiscard]] inline std::vector<titled_sentences> documents_of(const record_fields& fields) {
+  std::vector<titled_sentences> documents;
+  for (const nlohmann::json& document : fields.list("context")) {
+    if (!document.is_array() || document.size() != 2 || !document[0].is_string() || !document[1].is_array())
+      fields.fail("each of context is not a title and a list of sentences");
+    titled_sentences& each = documents.emplace_back();
+    each.title = document[0].get_ref<const std::string&>();
+    for (const nlohmann::json& sentence : document[1])
+      each.sentences.emplace_back(fields.text_of(sentence, "each sentence of context"));
+  }
+  return documents;
 }
 
 }  // namespace detail
@@ -93,18 +113,21 @@ LODESTONE_INLINE marked_questions musique(const std::filesystem::path& file, con
 LODESTONE_INLINE marked_questions two_wiki(const std::filesystem::path& file, const benchmark_options& options) {
   std::vector<marked_question> questions;
   detail::each_record(file, [&](const detail::record_fields& fields, std::int64_t) {
+    const std::vector<detail::titled_sentences> documents = detail::documents_of(fields);
+    // A record of HotpotQA has spaces at its sentences wherever its text has them, one of 2WikiMultihopQA nowhere.
+    const bool has_spaces =
+        std::any_of(documents.begin(), documents.end(), [](const detail::titled_sentences& document) {
+          return std::any_of(document.sentences.begin(), document.sentences.end(),
+                             [](std::string_view words) { return words.starts_with(' '); });
+        });
     std::string context;
-    std::size_t number = 0;
-    for (const nlohmann::json& document : fields.list("context")) {
-      if (!document.is_array() || document.size() != 2 || !document[0].is_string() || !document[1].is_array())
-        fields.fail("each of context is not a title and a list of sentences");
+    for (std::size_t i = 0; i < documents.size(); ++i) {
       std::string text;
-      for (const nlohmann::json& sentence : document[1]) {
-        const std::string& words = fields.text_of(sentence, "each sentence of context");
-        if (!text.empty() && !words.empty() && text.back() != ' ' && words.front() != ' ') text += ' ';
+      for (const std::string_view words : documents[i].sentences) {
+        if (!has_spaces && !text.empty() && !words.empty()) text += ' ';
         text += words;
       }
-      detail::add_passage(context, ++number, document[0].get<std::string>(), text);
+      detail::add_passage(context, i + 1, documents[i].title, text);
     }
     std::vector<std::string> references{fields.text("answer")};
     questions.push_back(detail::question_like("2wikimqa", options, fields.text("_id"),
