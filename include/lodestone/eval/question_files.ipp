@@ -18,6 +18,7 @@
 #include <lodestone/eval/question_files.hpp>
 #include <lodestone/eval/record_fields.hpp>
 #include <lodestone/eval/rouge.hpp>
+#include <lodestone/text/unicode.hpp>
 
 namespace lodestone::eval {
 
@@ -175,10 +176,14 @@ LODESTONE_INLINE marked_questions qmsum(const std::filesystem::path& file, const
 
 namespace detail {
 
-[[nodiscard]] inline std::string whole_file(const std::filesystem::path& file, std::string_view remedy) {
+[[nodiscard]] inline std::string bytes_of(const std::filesystem::path& file, std::string_view remedy) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw io_error("cannot be read", file.string(), remedy);
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+[[nodiscard]] inline std::string whole_file(const std::filesystem::path& file, std::string_view remedy) {
+  std::string text = bytes_of(file, remedy);
   if (const std::size_t broken = find_broken_utf8(text); broken != std::string::npos) {
     const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(broken), '\n');
     throw data_error("the text is not UTF-8", source_line(file.string(), lines + 1),
@@ -187,7 +192,18 @@ namespace detail {
   return text;
 }
 
-/// Rows of comma-separated values: fields in quotes may hold commas, line ends and doubled quotes (RFC 4180).
+/// A story as NarrativeQA's script downloads it. Half of them are film scripts, web pages in whatever encoding: what is
+/// not UTF-8 is taken for Latin-1, as which common loaders of this data set read all of them.
+[[nodiscard]] inline std::string story_of(const std::filesystem::path& file) {
+  std::string text = bytes_of(file, "download the stories with NarrativeQA's own script");
+  if (find_broken_utf8(text) == std::string::npos) return text;
+  std::string result;
+  for (const char byte : text) text::append_utf8(result, static_cast<unsigned char>(byte));
+  return result;
+}
+
+/// Rows of comma-separated values: fields in quotes may hold commas, line ends and doubled quotes (RFC 4180). Blank
+/// lines are no rows.
 class csv_rows {
  public:
   csv_rows(std::string text, std::string file) : text_(std::move(text)), file_(std::move(file)) {}
@@ -195,6 +211,8 @@ class csv_rows {
   /// The fields of the next row; false at the end.
   bool next(std::vector<std::string>& row) {
     row.clear();
+    for (; at_ < text_.size() && (text_[at_] == '\n' || text_[at_] == '\r'); ++at_)
+      if (text_[at_] == '\n') ++line_;
     if (at_ >= text_.size()) return false;
     row_line_ = line_;
     while (true) {
@@ -274,8 +292,7 @@ LODESTONE_INLINE marked_questions narrativeqa(const std::filesystem::path& file,
     if (row[column[1]] != set) continue;
     const std::string& id = row[column[0]];
     if (story == nullptr || id != story_id) {
-      story = std::make_shared<const std::string>(
-          detail::whole_file(stories / (id + ".content"), "download the stories with NarrativeQA's own script"));
+      story = std::make_shared<const std::string>(detail::story_of(stories / (id + ".content")));
       story_id = id;
     }
     const std::vector<std::string> references{row[column[3]], row[column[4]]};
