@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
              R"("answerable": true})");
   const marked_questions hops = musique(folder / "m.jsonl");
   BOOST_TEST(hops.ask(0).prompt.find(
-                 "passages.\nPassage 1:\nGreen\nGreen is a film.\n\nPassage 2:\nSteve\nSteve acts.\n\nAnswer the") !=
+                 "passages.\nPassage 1:\nGreen\nGreen is a film.\nPassage 2:\nSteve\nSteve acts.\n\nAnswer the") !=
              std::string::npos);
   BOOST_TEST(hops.ask(0).id == "2hop__1");
   BOOST_TEST(label_of(hops.ask(0).labels, "hops") == "2");
@@ -248,13 +248,20 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
   write_file(folder / "dev.json",
              "[\n"
              R"({"_id": "8813", "type": "comparison", "question": "Who is older?", )"
-             R"("context": [["A", ["A was born.", " In 1950."]], ["B", ["B was", "too."]]], )"
-             R"("supporting_facts": [["A", 0]], "evidences": [], "answer": "A"})"
+             R"("context": [["A", ["A was born.", "In 1950."]], ["B", ["B was", "", "too."]]], )"
+             R"("supporting_facts": [["A", 0]], "evidences": [], "answer": "A"},)"
+             "\n"
+             R"({"_id": "5a7f", "type": "bridge", "level": "hard", "question": "Who sang?", "answer": "C", )"
+             R"("context": [["C", ["C sang \"Hey", "You\".", " And left."]], ["D", ["D! ", "Co."]]], )"
+             R"("supporting_facts": [["C", 0]]})"
              "\n]");
   const marked_questions wiki = two_wiki(folder / "dev.json");
-  BOOST_TEST(wiki.ask(0).prompt.find("Passage 1:\nA\nA was born. In 1950.\n\nPassage 2:\nB\nB was too.") !=
+  BOOST_TEST(wiki.ask(0).prompt.find("Passage 1:\nA\nA was born. In 1950.\nPassage 2:\nB\nB was too.\n\n") !=
              std::string::npos);
   BOOST_TEST(label_of(wiki.ask(0).labels, "type") == "comparison");
+  // HotpotQA's sentences bring their spaces: where there is none, the text has none.
+  BOOST_TEST(wiki.ask(1).prompt.find("Passage 1:\nC\nC sang \"HeyYou\". And left.\nPassage 2:\nD\nD! Co.\n\n") !=
+             std::string::npos);
 
   write_file(folder / "q.jsonl", R"({"topic_list": [], "general_query_list": [{"query": "Sum it up.", "answer": "They )"
                                  R"(agreed on tests."}], "specific_query_list": [{"query": "Who spoke?", "answer": )"
@@ -269,9 +276,9 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
 
   write_file(folder / "s1.content", "A story.");
   const std::string head = "document_id,set,question,answer1,answer2,question_tokenized\n";
-  write_file(
-      folder / "qaps.csv",
-      head + "s0,train,no?,a,b,c\ns1,test,\"Who, \"\"he\"\",\nis it?\",A king.,the king,x\r\n" + "s1,test,Why?,x,y,z");
+  write_file(folder / "qaps.csv",
+             head + "s0,train,no?,a,b,c\n\ns1,test,\"Who, \"\"he\"\",\nis it?\",A king.,the king,x\r\n\r\n" +
+                 "s1,test,Why?,x,y,z\n\n");
   const marked_questions story = narrativeqa(folder / "qaps.csv", folder.path());
   BOOST_TEST(story.size() == 2U);
   BOOST_TEST(story.ask(0).prompt.find("Story: A story.\n") != std::string::npos);
@@ -279,6 +286,12 @@ BOOST_AUTO_TEST_CASE(question_files_of_their_authors_are_read) {
   BOOST_TEST(story.ask(1).id == "s1/2");
   BOOST_TEST(story.mark(0, "King")[2].value == 1.0);
   BOOST_TEST(story.mark(0, "the king")[3].value == 1.0, boost::test_tools::tolerance(1e-7));
+  write_file(folder / "s1.content", "The caf\xE9.");  // a page in Latin-1
+  BOOST_TEST(narrativeqa(folder / "qaps.csv", folder.path()).ask(1).prompt.find("Story: The caf\u00E9.\n") !=
+             std::string::npos);
+  write_file(folder / "s1.content", "The caf\u00E9.");
+  BOOST_TEST(narrativeqa(folder / "qaps.csv", folder.path()).ask(1).prompt.find("Story: The caf\u00E9.\n") !=
+             std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(files_of_another_kind_are_named_with_line_and_field) {
@@ -344,10 +357,14 @@ BOOST_AUTO_TEST_CASE(files_of_another_kind_are_named_with_line_and_field) {
   BOOST_TEST(message_of(folder, [&] {
                (void)narrativeqa(folder / "q.csv", folder.path());
              }).starts_with("q.csv:3: the row has 4 fields, not 5"));
-  write_file(folder / "s.content", "line\ncaf\xE9");
+  write_file(folder / "q.csv", head + "s,test,q,a,b\n\ns,test,caf\xE9,a,b\n");
   BOOST_TEST(message_of(folder, [&] {
                (void)narrativeqa(folder / "q.csv", folder.path());
-             }).starts_with("s.content:2: the text is not UTF-8; convert it"));
+             }).starts_with("q.csv:4: the text is not UTF-8; convert it"));
+  write_file(folder / "q.csv", head + "s,test,q,a,b\n\nt,test,q,a\n");
+  BOOST_TEST(message_of(folder, [&] {
+               (void)narrativeqa(folder / "q.csv", folder.path());
+             }).starts_with("q.csv:4: the row has 4 fields, not 5"));
 }
 
 BOOST_AUTO_TEST_CASE(prompts_are_filled_like_the_published_ones) {

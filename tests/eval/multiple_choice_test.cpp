@@ -194,6 +194,25 @@ BOOST_AUTO_TEST_CASE(mmlu_as_csv_asks_what_jsonl_asks) {
   BOOST_TEST((task.questions[0].labels == std::vector<eval::label>{{"subject", "toys"}}));
 }
 
+BOOST_AUTO_TEST_CASE(arc_of_its_authors_asks_what_the_flat_records_ask) {
+  const lodestone_test::temporary_folder folder;
+  lodestone_test::write_file(
+      folder / "authors.jsonl",
+      R"({"id": "Own_1", "question": {"stem": "What melts?", "choices": [{"text": "ice", "label": "A"}, )"
+      R"({"text": "a stone", "label": "B"}, {"text": "air", "label": "C"}]}, "answerKey": "C"})");
+  lodestone_test::write_file(folder / "flat.jsonl",
+                             R"({"id": "Own_1", "question": "What melts?", "choices": {"text": ["ice", "a stone", )"
+                             R"("air"], "label": ["A", "B", "C"]}, "answerKey": "C"})");
+  const eval::choice_question own = eval::read_arc(folder / "authors.jsonl").questions.at(0);
+  const eval::choice_question flat = eval::read_arc(folder / "flat.jsonl").questions.at(0);
+  BOOST_TEST(own.id == "Own_1");
+  BOOST_TEST(own.prompt == "Question: What melts?\nAnswer:");
+  BOOST_TEST(own.prompt == flat.prompt);
+  BOOST_TEST(own.choices == flat.choices, boost::test_tools::per_element());
+  BOOST_TEST((own.is_right == std::vector<bool>{false, false, true}));
+  BOOST_TEST((own.is_right == flat.is_right));
+}
+
 BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
   const lodestone_test::temporary_folder folder;
   using reader = std::function<void(const std::filesystem::path&)>;
@@ -217,6 +236,10 @@ BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
   refuse(arc, "a.jsonl",
          "{\"question\": \"q\", \"choices\": {\"text\": [\"x\"], \"label\": []}, \"answerKey\": \"B\"}\n",
          "a.jsonl:1: as many labels");
+  refuse(arc, "a.jsonl", "{\"question\": {\"stem\": \"q\", \"choices\": [{\"text\": \"x\"}]}, \"answerKey\": \"A\"}\n",
+         "a.jsonl:1: \"question.choices[0].label\" is missing");
+  refuse(arc, "a.jsonl", "{\"question\": {\"stem\": \"q\", \"choices\": [\"x\"]}, \"answerKey\": \"A\"}\n",
+         "a.jsonl:1: \"question.choices[0]\" must be an object");
   refuse(arc, "a.jsonl", "", "holds no question");
   refuse(hellaswag, "h.jsonl",
          "{\"activity_label\": \"a\", \"ctx_a\": \"b\", \"ctx_b\": \"\", \"endings\": [\"x\"], \"label\": \"\"}\n",

@@ -23,7 +23,8 @@ namespace lodestone::eval {
                                     std::int64_t shots = 5);
 
 /// ARC, easy or challenge: JSONL with "id", "question", "choices" {"text", "label"} and "answerKey", as
-/// allenai/ai2_arc. The name of the task is "arc". Throws data_error with file and line for records of another shape.
+/// allenai/ai2_arc, or of the authors' archive, where "question" holds "stem" and "choices". The name of the task is
+/// "arc". Throws data_error with file and line for records of another shape.
 [[nodiscard]] choice_task read_arc(const std::filesystem::path& file);
 
 /// HellaSwag: JSONL with "activity_label", "ctx_a", "ctx_b", "endings" and "label", as Rowan/hellaswag. `id` is "ind",

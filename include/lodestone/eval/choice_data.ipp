@@ -190,6 +190,27 @@ inline void read_mmlu_file(const std::filesystem::path& file, std::vector<mmlu_q
   return text + "\nAnswer:";
 }
 
+struct arc_question {
+  std::string stem;
+  std::vector<std::string> choices;
+  std::vector<std::string> labels;
+};
+
+/// A record of the authors' archive, which has stem and choices inside "question", or of the data set on Hugging Face.
+[[nodiscard]] inline arc_question arc_question_of(const json_fields& fields) {
+  if (!fields.has_object("question")) {
+    const json_fields choices = fields.object("choices");
+    return {fields.text("question"), choices.texts("text"), choices.texts("label")};
+  }
+  const json_fields question = fields.object("question");
+  arc_question own{question.text("stem"), {}, {}};
+  for (const json_fields& choice : question.objects("choices")) {
+    own.choices.push_back(choice.text("text"));
+    own.labels.push_back(choice.text("label"));
+  }
+  return own;
+}
+
 /// Calls each(fields, number) for every record of a file.
 inline void for_each_record(const std::filesystem::path& file,
                             const std::function<void(const json_fields&, std::int64_t)>& each) {
@@ -242,11 +263,11 @@ LODESTONE_INLINE choice_task read_mmlu(const std::filesystem::path& questions, c
 LODESTONE_INLINE choice_task read_arc(const std::filesystem::path& file) {
   choice_task task{.name = "arc", .metric = choice_metric::normalised};
   detail::for_each_record(file, [&](const detail::json_fields& fields, std::int64_t number) {
-    const detail::json_fields choices = fields.object("choices");
+    const detail::arc_question asked = detail::arc_question_of(fields);
     choice_question own{.id = fields.id(std::to_string(number)),
-                        .prompt = "Question: " + fields.text("question") + "\nAnswer:",
-                        .choices = choices.texts("text")};
-    const std::vector<std::string> names = choices.texts("label");
+                        .prompt = "Question: " + asked.stem + "\nAnswer:",
+                        .choices = asked.choices};
+    const std::vector<std::string>& names = asked.labels;
     const std::string key = fields.text("answerKey");
     if (names.size() != own.choices.size()) fields.fail("as many labels as choices are needed");
     const auto found = std::find(names.begin(), names.end(), key);

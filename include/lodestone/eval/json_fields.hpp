@@ -30,7 +30,17 @@ class json_fields {
 
   [[nodiscard]] bool has(const char* key) const { return value_.contains(key); }
 
+  [[nodiscard]] bool has_object(const char* key) const { return has(key) && value_.at(key).is_object(); }
+
   [[nodiscard]] json_fields object(const char* key) const { return {need(key), where_, name(key)}; }
+  [[nodiscard]] std::vector<json_fields> objects(const char* key) const {
+    const nlohmann::json& value = need(key);
+    if (!value.is_array()) fail("\"" + name(key) + "\" must be a list of objects");
+    std::vector<json_fields> result;
+    for (const nlohmann::json& item : value)
+      result.push_back(json_fields(item, where_, name(key) + "[" + std::to_string(result.size()) + "]"));
+    return result;
+  }
   [[nodiscard]] std::string text(const char* key) const {
     const nlohmann::json& value = need(key);
     if (!value.is_string()) fail("\"" + name(key) + "\" must be text");

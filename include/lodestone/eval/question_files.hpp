@@ -20,15 +20,17 @@ namespace lodestone::eval {
 /// its aliases. Label: hops. Questions without an answer (musique_full) are refused.
 [[nodiscard]] marked_questions musique(const std::filesystem::path& file, const benchmark_options& options = {});
 
-/// 2WikiMultihopQA and HotpotQA, dev.json: documents are titles with sentences. Label: type.
+/// 2WikiMultihopQA and HotpotQA, dev.json: documents are titles with sentences. Label: type. f1 is LongBench's: the
+/// authors' own scorers give 0 when one of answer and reference is yes or no and the other is something else.
 [[nodiscard]] marked_questions two_wiki(const std::filesystem::path& file, const benchmark_options& options = {});
 
 /// QMSum, one meeting a line: its general and its specific queries, over the whole transcript. Metrics: rouge_1,
 /// rouge_2 and rouge_l, F of ROUGE-1.5.5 with Porter's stems. Label: kind (general or specific).
 [[nodiscard]] marked_questions qmsum(const std::filesystem::path& file, const benchmark_options& options = {});
 
-/// NarrativeQA over whole stories. `questions` is qaps.csv, `stories` the folder of its stories (ID.content), `set` one
-/// of train, valid and test. Metrics: f1, substring_match, exact_match and rouge_l (of LongBench's scorer).
+/// NarrativeQA over whole stories. `questions` is qaps.csv, `stories` the folder of its stories (ID.content) as they
+/// were downloaded, in UTF-8 or else in Latin-1, `set` one of train, valid and test. Metrics: f1, substring_match,
+/// exact_match and rouge_l (of LongBench's scorer).
 [[nodiscard]] marked_questions narrativeqa(const std::filesystem::path& questions, const std::filesystem::path& stories,
                                            const std::string& set = "test", const benchmark_options& options = {});
 

@@ -18,6 +18,7 @@
 #include <lodestone/eval/question_files.hpp>
 #include <lodestone/eval/record_fields.hpp>
 #include <lodestone/eval/rouge.hpp>
+#include <lodestone/text/unicode.hpp>
 
 namespace lodestone::eval {
 
@@ -53,11 +54,31 @@ namespace detail {
           {"exact_match", best_over(answer, references, is_exact_match), 1.0}};
 }
 
-/// Documents as LongBench writes them for questions over several.
+/// Documents as LongBench writes them for questions over several: one line end between them.
 inline void add_passage(std::string& context, std::size_t number, std::string_view title, std::string_view text) {
-  if (!context.empty()) context += "\n\n";
+  if (!context.empty()) context += '\n';
   context += "Passage " + std::to_string(number) + ":\n";
   context.append(title).append("\n").append(text);
+}
+
+/// A document as HotpotQA and 2WikiMultihopQA have it.
+struct titled_sentences {
+  std::string_view title;
+  std::vector<std::string_view> sentences;
+};
+
+/// The field "context" of a record, which must outlive them.
+[[nodiscard]] inline std::vector<titled_sentences> documents_of(const record_fields& fields) {
+  std::vector<titled_sentences> documents;
+  for (const nlohmann::json& document : fields.list("context")) {
+    if (!document.is_array() || document.size() != 2 || !document[0].is_string() || !document[1].is_array())
+      fields.fail("each of context is not a title and a list of sentences");
+    titled_sentences& each = documents.emplace_back();
+    each.title = document[0].get_ref<const std::string&>();
+    for (const nlohmann::json& sentence : document[1])
+      each.sentences.emplace_back(fields.text_of(sentence, "each sentence of context"));
+  }
+  return documents;
 }
 
 }  // namespace detail
@@ -93,18 +114,21 @@ LODESTONE_INLINE marked_questions musique(const std::filesystem::path& file, con
 LODESTONE_INLINE marked_questions two_wiki(const std::filesystem::path& file, const benchmark_options& options) {
   std::vector<marked_question> questions;
   detail::each_record(file, [&](const detail::record_fields& fields, std::int64_t) {
+    const std::vector<detail::titled_sentences> documents = detail::documents_of(fields);
+    // A record of HotpotQA has spaces at its sentences wherever its text has them, one of 2WikiMultihopQA nowhere.
+    const bool has_spaces =
+        std::any_of(documents.begin(), documents.end(), [](const detail::titled_sentences& document) {
+          return std::any_of(document.sentences.begin(), document.sentences.end(),
+                             [](std::string_view words) { return words.starts_with(' '); });
+        });
     std::string context;
-    std::size_t number = 0;
-    for (const nlohmann::json& document : fields.list("context")) {
-      if (!document.is_array() || document.size() != 2 || !document[0].is_string() || !document[1].is_array())
-        fields.fail("each of context is not a title and a list of sentences");
+    for (std::size_t i = 0; i < documents.size(); ++i) {
       std::string text;
-      for (const nlohmann::json& sentence : document[1]) {
-        const std::string& words = fields.text_of(sentence, "each sentence of context");
-        if (!text.empty() && !words.empty() && text.back() != ' ' && words.front() != ' ') text += ' ';
+      for (const std::string_view words : documents[i].sentences) {
+        if (!has_spaces && !text.empty() && !words.empty()) text += ' ';
         text += words;
       }
-      detail::add_passage(context, ++number, document[0].get<std::string>(), text);
+      detail::add_passage(context, i + 1, documents[i].title, text);
     }
     std::vector<std::string> references{fields.text("answer")};
     questions.push_back(detail::question_like("2wikimqa", options, fields.text("_id"),
@@ -152,10 +176,14 @@ LODESTONE_INLINE marked_questions qmsum(const std::filesystem::path& file, const
 
 namespace detail {
 
-[[nodiscard]] inline std::string whole_file(const std::filesystem::path& file, std::string_view remedy) {
+[[nodiscard]] inline std::string bytes_of(const std::filesystem::path& file, std::string_view remedy) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw io_error("cannot be read", file.string(), remedy);
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+[[nodiscard]] inline std::string whole_file(const std::filesystem::path& file, std::string_view remedy) {
+  std::string text = bytes_of(file, remedy);
   if (const std::size_t broken = find_broken_utf8(text); broken != std::string::npos) {
     const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(broken), '\n');
     throw data_error("the text is not UTF-8", source_line(file.string(), lines + 1),
@@ -164,7 +192,18 @@ namespace detail {
   return text;
 }
 
-/// Rows of comma-separated values: fields in quotes may hold commas, line ends and doubled quotes (RFC 4180).
+/// A story as NarrativeQA's script downloads it. Half of them are film scripts, web pages in whatever encoding: what is
+/// not UTF-8 is taken for Latin-1, as which common loaders of this data set read all of them.
+[[nodiscard]] inline std::string story_of(const std::filesystem::path& file) {
+  std::string text = bytes_of(file, "download the stories with NarrativeQA's own script");
+  if (find_broken_utf8(text) == std::string::npos) return text;
+  std::string result;
+  for (const char byte : text) text::append_utf8(result, static_cast<unsigned char>(byte));
+  return result;
+}
+
+/// Rows of comma-separated values: fields in quotes may hold commas, line ends and doubled quotes (RFC 4180). Blank
+/// lines are no rows.
 class csv_rows {
  public:
   csv_rows(std::string text, std::string file) : text_(std::move(text)), file_(std::move(file)) {}
@@ -172,6 +211,8 @@ class csv_rows {
   /// The fields of the next row; false at the end.
   bool next(std::vector<std::string>& row) {
     row.clear();
+    for (; at_ < text_.size() && (text_[at_] == '\n' || text_[at_] == '\r'); ++at_)
+      if (text_[at_] == '\n') ++line_;
     if (at_ >= text_.size()) return false;
     row_line_ = line_;
     while (true) {
@@ -251,8 +292,7 @@ LODESTONE_INLINE marked_questions narrativeqa(const std::filesystem::path& file,
     if (row[column[1]] != set) continue;
     const std::string& id = row[column[0]];
     if (story == nullptr || id != story_id) {
-      story = std::make_shared<const std::string>(
-          detail::whole_file(stories / (id + ".content"), "download the stories with NarrativeQA's own script"));
+      story = std::make_shared<const std::string>(detail::story_of(stories / (id + ".content")));
       story_id = id;
     }
     const std::vector<std::string> references{row[column[3]], row[column[4]]};

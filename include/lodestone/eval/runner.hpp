@@ -42,7 +42,7 @@ struct prompt_meter {
 struct run_progress {
   std::string_view task{};    ///< its name
   std::size_t done = 0;       ///< answered, in this run or before
-  std::size_t questions = 0;  ///< all
+  std::size_t questions = 0;  ///< all; 0: not known yet
   std::size_t failed = 0;     ///< of those that were asked in this run
   double seconds = 0.0;       ///< of this run
 };
