@@ -2,12 +2,19 @@
 # From a folder of documents to preference pairs, a model that LOGO tuned on them, and its evaluation before and after:
 # on the small model of examples/data/retrieval, which looks up facts such as {dako=48213} in texts of 512 tokens, in
 # minutes on the CPU. The pairs are the model's own answers: from the chunk of a speech that holds the fact, and from
-# others. Killed, the same command goes on. Usage: bash examples/end_to_end.sh [FOLDER FOR THE RESULTS]
+# others. Killed, the same command goes on. Usage: bash examples/end_to_end.sh [FOLDER FOR THE RESULTS [host|cuda]]
 set -euo pipefail
 examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=${LODESTONE_PROGRAM:-$examples/../build/cpu/bin/lodestone}
-[ -x "$program" ] || { echo "build the program first: cmake --preset cpu && cmake --build --preset cpu" >&2; exit 1; }
 out=${1:-lodestone-end-to-end}
+backend=${2:-host}
+case $backend in
+  host) preset=cpu ;;
+  cuda) preset=cuda ;;
+  *) echo "unknown backend $backend: host or cuda" >&2; exit 2 ;;
+esac
+program=${LODESTONE_PROGRAM:-$examples/../build/$preset/bin/lodestone}
+[ -x "$program" ] ||
+  { echo "build the program first: cmake --preset $preset && cmake --build --preset $preset" >&2; exit 1; }
 mkdir -p "$out/held-out"
 model=$examples/data/retrieval
 form='{context}<|question|>{question}'
@@ -27,15 +34,16 @@ fi
 
 evaluate() {  # MODEL NAME
   [ -f "$out/$2/summary.txt" ] || "$program" eval --model "$1" --output "$out/$2" --tasks facts \
-    --haystack "$out/held-out" --lengths 512,1024,2048 --window 4096 --needle-others 8 --repeats 4
+    --haystack "$out/held-out" --lengths 512,1024,2048 --window 4096 --needle-others 8 --repeats 4 --backend "$backend"
 }
 evaluate "$model" before
 "$program" synthesise --method logo --documents "$out/documents" --questions-file "$out/questions.jsonl" \
   --model "$model" --output "$out/pairs.jsonl" --chunk-tokens 128 --context-chunks 3 --important-chunks 1 \
-  --prompt-as tokens --context-form "$form" --temperature 0 --max-new-tokens 8 --least-metric 1
+  --prompt-as tokens --context-form "$form" --temperature 0 --max-new-tokens 8 --least-metric 1 \
+  --backend "$backend"
 "$program" prefer --model "$model" --data "$out/pairs.jsonl" --output "$out/run" --content parse \
   --context-form "$form" --custom-template-end-token '{eos}' --position logo-mix --position-window 2048 \
   --max-positions 2048 --beta 2.5 --gamma 0.25 --sft-weight 1 --learning-rate 5e-4 --epochs 4 --tokens 4352 \
-  --groups-per-step 8
+  --groups-per-step 8 --backend "$backend"
 evaluate "$out/run" after
 for when in before after; do echo "$when LOGO:"; cat "$out/$when/summary.txt"; done

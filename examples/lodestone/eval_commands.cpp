@@ -1,5 +1,6 @@
 // eval: asks a model the questions of tasks, and leaves records, tables and a page. Killed, it goes on where it was.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -237,14 +238,21 @@ class evaluation {
 
   void score(const eval_work& one, const model_scorer& scores) {
     eval::run_progress progress{.task = one.name, .done = log_.ids(one.name + "/").size()};
-    if (options_.hears) options_.hears(progress);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto tell = [&] {
+      progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      if (options_.hears) options_.hears(progress);
+    };
+    tell();
     scores([&](std::string_view id) { return log_.contains(eval::log_id(one.name, id)); },
            [&](eval::record&& made) {
              made.id = eval::log_id(one.name, made.id);
              log_.append(made.id, eval::to_json_line({one.name, made}));
              ++progress.done;
-             if (options_.hears) options_.hears(progress);
+             tell();
            });
+    progress.questions = progress.done;
+    tell();
     note(one.name + ": " + std::to_string(progress.done) + " records");
   }
 

@@ -8,9 +8,10 @@
 #include <utility>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/choice_data.hpp>
-#include <lodestone/eval/documents.hpp>
+#include <lodestone/eval/choice_shots.hpp>
 #include <lodestone/eval/haystack.hpp>
 #include <lodestone/eval/infinite_bench.hpp>
 #include <lodestone/eval/long_perplexity.hpp>
@@ -126,11 +127,45 @@ template <class Read>
           }};
 }
 
-/// A benchmark of choices by their probability.
+/// The file of --shots-from for a task, empty for none.
+[[nodiscard]] std::string shots_file(const settings& s, std::string_view name) {
+  for (const std::string& own : s.shots_from)
+    if (own.substr(0, own.find(':')) == name) return own.substr(name.size() + 1);
+  return "";
+}
+
+/// Puts --shots examples before the questions of `path`, from a file of the same kind.
 template <class Read>
-[[nodiscard]] task_entry choices(std::string_view name, std::string_view file, const Read& read) {
-  return {name, file, [name, read](const task_parts& parts, const std::string& path) {
-            eval::choice_task task = read(path);
+void add_shots(const settings& s, std::string_view name, const std::string& path, const Read& read,
+               eval::choice_task& task) {
+  if (s.shots.value_or(0) == 0) return;
+  const std::string file = shots_file(s, name);
+  if (file.empty())
+    throw config_error("names no examples of " + std::string(name), "--shots-from",
+                       "write --shots-from " + std::string(name) + ":FILE, such as its training split");
+  std::error_code is_missing;
+  const bool is_same = std::filesystem::equivalent(file, path, is_missing);
+  eval::add_shots(task, read(file), {.count = *s.shots, .has_spare = is_same || name == "hellaswag"});
+}
+
+/// Where the examples of a benchmark of choices come from.
+enum class shot_source {
+  file,    ///< --shots-from
+  folder,  ///< --shots-from, or the benchmark's own folder: its reader takes them
+  prompt   ///< the prompt has its own, and no others
+};
+
+/// A benchmark of choices by their probability: `read(path, settings)` gives its questions.
+template <class Read>
+[[nodiscard]] task_entry choices(std::string_view name, std::string_view file, shot_source shots, const Read& read) {
+  return {name, file, [name, shots, read](const task_parts& parts, const std::string& path) {
+            if (shots == shot_source::prompt && parts.s.shots.has_value())
+              throw config_error("the prompt of " + std::string(name) + " has its six examples, and no others",
+                                 "--shots", "ask for it in a run of its own, without --shots");
+            eval::choice_task task = read(path, parts.s);
+            if (shots == shot_source::file)
+              add_shots(
+                  parts.s, name, path, [&](const std::string& from) { return read(from, parts.s); }, task);
             const auto most = static_cast<std::size_t>(parts.s.questions);
             if (most > 0 && task.questions.size() > most) task.questions.resize(most);
             eval_work work{.name = std::string(name)};
@@ -144,8 +179,8 @@ template <class Read>
           }};
 }
 
-[[nodiscard]] std::vector<eval::text_document> documents_of(const settings& s, const std::string& path) {
-  std::vector<eval::text_document> all = eval::read_documents(path);
+[[nodiscard]] std::vector<lodestone::text_document> documents_of(const settings& s, const std::string& path) {
+  std::vector<lodestone::text_document> all = lodestone::read_documents(path);
   const auto most = static_cast<std::size_t>(s.questions);
   if (most > 0 && all.size() > most) all.resize(most);
   return all;
@@ -160,7 +195,7 @@ template <class Read>
     options.stride = parts.s.stride;
     options.max_tokens = parts.s.document_tokens;
     options.is_done = is_done;
-    for (const eval::text_document& text : texts) {  // one at a time: books are large
+    for (const lodestone::text_document& text : texts) {  // one at a time: books are large
       const std::vector<eval::document> one{eval::tokenise(text, parts.words)};
       eval::perplexity(model, one, options, each);
     }
@@ -174,7 +209,7 @@ template <class Read>
   if (!parts.s.key_tokens.empty()) keys = eval::read_keys(parts.s.key_tokens);
   work.scores = [texts = documents_of(parts.s, path), keys = std::move(keys), &parts](
                     const auto& model, const auto& is_done, const auto& each) {
-    const eval::key_source source = [&](const eval::text_document& text) {
+    const eval::key_source source = [&](const lodestone::text_document& text) {
       if (parts.s.key_tokens.empty()) return eval::key_ranges(model, parts.words, text.text);
       const auto found = keys.find(text.id);
       if (found == keys.end())
@@ -274,16 +309,23 @@ template <class Read>
   one("retrieval_heads_facts",
       [](const task_parts& p) { return watches("retrieval_heads_facts", facts_of(p), false, p); });
   // By the probability of given texts.
-  list.push_back({"perplexity", "a text file, JSONL, or a folder of .txt files", perplexity_of});
-  list.push_back({"long_perplexity", "a text file, JSONL, or a folder of .txt files", long_perplexity_of});
-  list.push_back(choices("mmlu", "FOLDER with test and dev", [](const std::string& folder) {
-    return eval::read_mmlu(std::filesystem::path(folder) / "test", std::filesystem::path(folder) / "dev");
-  }));
-  for (const char* name : {"arc_easy", "arc_challenge"}) list.push_back(choices(name, "test.jsonl", eval::read_arc));
-  list.push_back(choices("hellaswag", "validation.jsonl", eval::read_hellaswag));
+  list.push_back({"perplexity", "a .txt, .md, .jsonl or .json file, or a folder of them", perplexity_of});
+  list.push_back({"long_perplexity", "a .txt, .md, .jsonl or .json file, or a folder of them", long_perplexity_of});
+  list.push_back(choices("mmlu", "FOLDER with test and dev", shot_source::folder,
+                         [](const std::filesystem::path& folder, const settings& s) {
+                           std::filesystem::path examples = shots_file(s, "mmlu");
+                           if (examples.empty()) examples = folder / "dev";
+                           return eval::read_mmlu(folder / "test", examples, s.shots.value_or(5));
+                         }));
+  for (const char* name : {"arc_easy", "arc_challenge"})
+    list.push_back(choices(name, "test.jsonl", shot_source::file,
+                           [](const std::string& file, const settings&) { return eval::read_arc(file); }));
+  list.push_back(choices("hellaswag", "validation.jsonl", shot_source::file,
+                         [](const std::string& file, const settings&) { return eval::read_hellaswag(file); }));
   const auto truthful = [&](const char* name, eval::truthful_choices which) {
-    list.push_back(choices(name, "validation.jsonl",
-                           [which](const std::string& file) { return eval::read_truthfulqa(file, which); }));
+    list.push_back(
+        choices(name, "validation.jsonl", shot_source::prompt,
+                [which](const std::string& file, const settings&) { return eval::read_truthfulqa(file, which); }));
   };
   truthful("truthfulqa_mc1", eval::truthful_choices::mc1);
   truthful("truthfulqa_mc2", eval::truthful_choices::mc2);
@@ -297,9 +339,38 @@ const std::vector<task_entry>& task_entries() {
   return entries;
 }
 
+namespace {
+
+constexpr std::string_view takes_shots[] = {"mmlu", "arc_easy", "arc_challenge", "hellaswag"};
+
+/// Throws for --shots and --shots-from that no task of `names` uses.
+void check_shots(const settings& s, const std::set<std::string>& names) {
+  const auto is_asked = [&](std::string_view name) { return names.count(std::string(name)) > 0; };
+  if (s.shots.has_value() && std::none_of(std::begin(takes_shots), std::end(takes_shots), is_asked))
+    throw config_error("no task takes examples", "--shots",
+                       "leave it out, or ask for mmlu, arc_easy, arc_challenge or hellaswag");
+  std::set<std::string> given;
+  for (const std::string& own : s.shots_from) {
+    const std::size_t colon = own.find(':');
+    const std::string name = own.substr(0, colon);
+    if (colon == std::string::npos || colon + 1 == own.size())
+      throw config_error("\"" + own + "\" names no file of a task", "--shots-from", "write NAME:FILE, as in --tasks");
+    if (std::find(std::begin(takes_shots), std::end(takes_shots), name) == std::end(takes_shots) || !is_asked(name))
+      throw config_error("\"" + name + "\" is no task of this run that takes examples", "--shots-from",
+                         "name some of mmlu, arc_easy, arc_challenge and hellaswag that --tasks names");
+    if (!given.insert(name).second) throw config_error("names " + name + " twice", "--shots-from", "name one file");
+    if (s.shots.value_or(name == "mmlu" ? 5 : 0) == 0)
+      throw config_error("names examples of " + name + ", but none are shown", "--shots-from", "give --shots N");
+  }
+}
+
+}  // namespace
+
 std::vector<eval_work> make_work(const std::vector<std::string>& choices, const task_parts& parts) {
   std::vector<eval_work> all;
-  std::set<std::string> names;
+  std::set<std::string> names, asked;
+  for (const std::string& choice : choices) asked.insert(choice.substr(0, choice.find(':')));
+  check_shots(parts.s, asked);
   const auto& entries = task_entries();
   for (const std::string& choice : choices) {
     const std::size_t colon = choice.find(':');

@@ -669,6 +669,10 @@ void table::fill() {
   number_list("depths", eval, s_.depths, "needle: percent of the text in front of it");
   whole("repeats", eval, s_.repeats, 1, "tests that are made on the spot: questions of each length (and depth)");
   whole("questions", eval, s_.questions, 0, "only the first questions of each task; 0: all");
+  whole("shots", eval, s_.shots, 0,
+        "mmlu, arc_easy, arc_challenge, hellaswag: answered examples before each question (default: mmlu 5, others 0)");
+  text_list("shots_from", eval, s_.shots_from, {},
+            "where they come from, as NAME:FILE for each task, such as its training split (default: mmlu's dev)");
   whole("window", eval, s_.window, 0,
         "tokens of prompt and answer: longer prompts are cut in their middle; 0: what the model's config.json says");
   choice("prompts", eval, s_.prompts, {"auto", "chat", "plain"},

@@ -221,6 +221,8 @@ struct settings {
   std::vector<double> depths{0, 25, 50, 75, 100};
   std::int64_t repeats = 4;
   std::int64_t questions = 0;
+  std::optional<std::int64_t> shots;
+  std::vector<std::string> shots_from;
   std::int64_t window = 0;
   std::string prompts = "auto";
   std::string haystack;

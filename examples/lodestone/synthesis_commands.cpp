@@ -154,7 +154,7 @@ int tell(const settings& s, bool is_complete, bool is_meant_to_stop, const std::
 }
 
 int make_pairs(const settings& s, const generate::any_generator& model, const lodestone::tokenizer& words,
-               const std::vector<synthesis::document>& documents) {
+               const std::vector<lodestone::text_document>& documents) {
   synthesis::logo_options options = make_logo(s);
   std::vector<synthesis::document_question> questions;
   if (!s.questions_file.empty()) questions = synthesis::read_questions(s.questions_file, documents);
@@ -189,7 +189,7 @@ int make_pairs(const settings& s, const generate::any_generator& model, const lo
 }  // namespace
 
 int run_synthesise(const settings& s) {
-  const std::vector<synthesis::document> documents = synthesis::read_documents(s.documents);
+  const std::vector<lodestone::text_document> documents = lodestone::read_documents(s.documents);
   std::optional<lodestone::tokenizer> words;  // a model behind an endpoint has none here
   if (const std::string folder = s.tokenizer.empty() ? s.model : s.tokenizer; !folder.empty())
     words = lodestone::tokenizer::load(folder);

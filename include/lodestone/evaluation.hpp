@@ -7,9 +7,9 @@
 #include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/chinese_words.hpp>
 #include <lodestone/eval/choice_data.hpp>
+#include <lodestone/eval/choice_shots.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/correlation.hpp>
-#include <lodestone/eval/documents.hpp>
 #include <lodestone/eval/drawn_words.hpp>
 #include <lodestone/eval/edit_similarity.hpp>
 #include <lodestone/eval/haystack.hpp>

@@ -51,6 +51,7 @@
 #include <lodestone/text/unigram.hpp>
 #include <lodestone/text/word_cache.hpp>
 
+#include <lodestone/data/documents.hpp>
 #include <lodestone/data/example_builder.hpp>
 #include <lodestone/data/groups.hpp>
 #include <lodestone/data/memory_store.hpp>

@@ -3,12 +3,13 @@
 
 #include <lodestone/synthesis/ask.hpp>
 #include <lodestone/synthesis/chunks.hpp>
-#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/language.hpp>
 #include <lodestone/synthesis/logo.hpp>
 #include <lodestone/synthesis/longalign.hpp>
 #include <lodestone/synthesis/pairs.hpp>
 #include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/questions.hpp>
 #include <lodestone/synthesis/selection.hpp>
 #include <lodestone/synthesis/self_instruct.hpp>
 #include <lodestone/synthesis/stage_files.hpp>

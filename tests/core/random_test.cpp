@@ -121,4 +121,14 @@ BOOST_AUTO_TEST_CASE(a_stream_is_a_standard_generator) {
   BOOST_TEST(!std::ranges::is_sorted(items));
 }
 
+// The numbers are those of a Philox and an FNV-1a in Python. Runs that were stopped go on with their seeds: they stay.
+BOOST_AUTO_TEST_CASE(the_seed_of_a_name_is_its_own_and_stays) {
+  static_assert(seed_of(42, random_purpose::synthesis, "") == 0x3b68'3c6b'8002'e753U);
+  BOOST_TEST(seed_of(42, random_purpose::synthesis, "needle/0") == 0xc37b'c176'4206'33b6U);
+  BOOST_TEST(seed_of((1ULL << 40) + 7, random_purpose::synthesis, "needle/0") == 0xdf8f'4ddb'23c8'3c62U);
+  BOOST_TEST(seed_of(42, random_purpose::synthesis, "\u5317\u4eac") == 0x2497'c1f6'4d3e'd006U);  // bytes above 127
+  BOOST_TEST(seed_of(42, random_purpose::sampling, "needle/0", 1) == 0xb6e3'0fec'9ee2'c80cU);
+  BOOST_TEST(seed_of((1ULL << 40) + 7, random_purpose::sampling, "\u5317\u4eac", 1) == 0x52cf'733f'86da'389dU);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

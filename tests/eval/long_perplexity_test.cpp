@@ -48,7 +48,7 @@ BOOST_AUTO_TEST_CASE(key_tokens_and_longppl_equal_the_published_code) {
   models["stories260k"] = std::make_unique<pretrained>(lodestone_test::data("models/stories260k"));
   models["tinystories-656k"] =
       std::make_unique<pretrained>(lodestone_test::source_dir() / "examples/data/models/tinystories-656k");
-  const std::vector<eval::text_document> documents = eval::read_documents(lodestone_test::data("eval/document.txt"));
+  const std::vector<text_document> documents = read_documents(lodestone_test::data("eval/document.txt"));
   const auto oracle = nlohmann::json::parse(lodestone_test::read_file(lodestone_test::data("eval/longppl.json")));
   for (const auto& own : oracle.at("cases")) {
     pretrained& evaluator = *models.at(own.at("evaluator").get<std::string>());
@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(key_tokens_and_longppl_equal_the_published_code) {
     BOOST_TEST((keys == ranges_of(own.at("keys"))));
     std::vector<eval::record> records;
     eval::long_perplexity(
-        measured.model, measured.words, documents, [&](const eval::text_document&) { return keys; },
+        measured.model, measured.words, documents, [&](const text_document&) { return keys; },
         {.edges = eval::token_edges::whole}, [&](eval::record&& result) { records.push_back(std::move(result)); });
     BOOST_REQUIRE_EQUAL(records.size(), 1U);
     const eval::score& all = records[0].scores.at(0);
@@ -133,14 +133,14 @@ BOOST_AUTO_TEST_CASE(key_tokens_travel_in_files) {
 
 BOOST_AUTO_TEST_CASE(what_is_there_is_not_computed_again_and_faults_name_the_document) {
   pretrained own(lodestone_test::data("models/stories260k"));
-  const std::vector<eval::text_document> documents{{.id = "a", .text = "Once upon a time"}, {.id = "b", .text = "Tom"}};
+  const std::vector<text_document> documents{{.id = "a", .text = "Once upon a time"}, {.id = "b", .text = "Tom"}};
   std::vector<std::string> ids;
-  const auto none = [](const eval::text_document&) { return eval::text_ranges{}; };
+  const auto none = [](const text_document&) { return eval::text_ranges{}; };
   eval::long_perplexity(own.model, own.words, documents, none,
                         {.first_tokens = true, .is_done = [](std::string_view id) { return id == "a"; }},
                         [&](eval::record&& result) { ids.push_back(result.id); });
   BOOST_TEST(ids == std::vector<std::string>{"b"}, boost::test_tools::per_element());
-  const auto wrong = [](const eval::text_document&) -> eval::text_ranges { throw data_error("no keys", "keys.jsonl"); };
+  const auto wrong = [](const text_document&) -> eval::text_ranges { throw data_error("no keys", "keys.jsonl"); };
   BOOST_CHECK_EXCEPTION(
       eval::long_perplexity(own.model, own.words, documents, wrong, {}, [](eval::record&&) {}), data_error,
       [](const data_error& e) { return std::string(e.what()).find("document a: keys.jsonl: no keys") == 0; });

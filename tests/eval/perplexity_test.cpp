@@ -14,7 +14,6 @@
 
 #include <lodestone/attention/blocked.hpp>
 #include <lodestone/core/error.hpp>
-#include <lodestone/eval/documents.hpp>
 #include <lodestone/eval/perplexity.hpp>
 #include <lodestone/model/llama.hpp>
 
@@ -121,8 +120,7 @@ BOOST_AUTO_TEST_CASE(losses_equal_transformers_in_one_pass_and_in_windows) {
        {std::pair{"stories260k", lodestone_test::data("models/stories260k")},
         std::pair{"tinystories-656k", lodestone_test::source_dir() / "examples/data/models/tinystories-656k"}}) {
     const tokenizer words = tokenizer::load(folder);
-    const eval::document own =
-        eval::tokenise(eval::read_documents(lodestone_test::data("eval/document.txt")).at(0), words);
+    const eval::document own = eval::tokenise(read_documents(lodestone_test::data("eval/document.txt")).at(0), words);
     const auto& oracle = expected.at(name);
     BOOST_REQUIRE(own.tokens == oracle.at("ids").get<std::vector<std::int32_t>>());
     auto store = lodestone_test::load<double>(folder, parameters::purpose::inference);
@@ -237,6 +235,14 @@ BOOST_AUTO_TEST_CASE(wrong_options_and_documents_are_errors) {
   });
   model.loss = [](std::int64_t, std::int32_t) { return std::numeric_limits<double>::quiet_NaN(); };
   BOOST_CHECK_THROW((void)run(model, good, {}), numeric_error);
+}
+
+BOOST_AUTO_TEST_CASE(tokens_begin_as_the_model_expects_and_have_no_end) {
+  const tokenizer words = tokenizer::load(lodestone_test::data("models/stories260k"));
+  const eval::document own = eval::tokenise({.id = "a", .text = "Once"}, words, {{"k", "v"}});
+  BOOST_TEST(own.tokens.at(0) == 1);
+  BOOST_TEST((own.tokens == words.encode("Once") && own.id == "a" && own.labels.size() == 1));
+  BOOST_TEST(own.labels.at(0).name == "k");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -205,6 +205,7 @@ BOOST_AUTO_TEST_CASE(seeds_differ_by_question_and_not_by_run) {
   BOOST_TEST(seed("a", 1) == seed("a", 1));
   BOOST_TEST(seed("a", 1) != seed("b", 1));
   BOOST_TEST(seed("a", 1) != seed("a", 2));
+  BOOST_TEST(seed("needle/0", 42) == 0xb6e3'0fec'9ee2'c80cU);  // runs that were stopped go on with it
 }
 
 BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {
@@ -214,6 +215,8 @@ BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {
   for (std::size_t done = 3; done <= 100; ++done)
     line({.task = "a", .done = done, .questions = 100, .failed = done / 50, .seconds = static_cast<double>(done - 3)});
   line({.task = "b", .done = 4, .questions = 4});
+  for (std::size_t done = 0; done <= 10; ++done) line({.task = "c", .done = done});  // of a number that nobody knows yet
+  line({.task = "c", .done = 10, .questions = 10, .seconds = 5.0});
   std::fclose(file);
   const std::string text = lodestone_test::read_file(folder / "progress.txt");
   BOOST_TEST(text ==
@@ -223,7 +226,13 @@ BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {
              "a: 63 of 100, 1/s, 37s left, 1 failed\n"
              "a: 83 of 100, 1/s, 17s left, 1 failed\n"
              "a: 100 of 100, 1/s, 2 failed\n"
-             "b: 4 of 4, 4 of them from before\n");
+             "b: 4 of 4, 4 of them from before\n"
+             "c: 0 done\n"
+             "c: 1 done\n"
+             "c: 2 done\n"
+             "c: 4 done\n"
+             "c: 8 done\n"
+             "c: 10 of 10, 2/s\n");
 }
 
 BOOST_AUTO_TEST_CASE(records_read_back_equal) {

@@ -196,6 +196,51 @@ BOOST_AUTO_TEST_CASE(probabilities_of_given_texts_are_measured_and_go_on) {
   BOOST_TEST(read_file(folder / "cut/summary.json") == read_file(folder / "whole/summary.json"));
 }
 
+BOOST_AUTO_TEST_CASE(examples_before_questions_are_as_many_as_asked_and_from_the_file_named) {
+  const temporary_folder folder;
+  const std::string data = (source_dir() / "tests/data/eval").string();
+  std::filesystem::create_directories(folder / "mmlu/test");
+  std::filesystem::create_directories(folder / "mmlu/dev");
+  std::filesystem::copy_file(data + "/mmlu_test.jsonl", folder / "mmlu/test/own_test.jsonl");
+  std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "mmlu/dev/own_dev.jsonl");
+  std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "dev.jsonl");
+  std::filesystem::copy_file(data + "/arc.jsonl", folder / "train.jsonl");
+  const auto answers = [&](const std::string& tasks, const std::string& output, const words& more) {
+    const result r = run(folder.path(), eval_arguments(tasks, output, more));
+    BOOST_TEST_REQUIRE(r.status == 0, r.err);
+    return read_file(folder / output / "summary.json");
+  };
+  const std::string arc = "arc_easy:" + data + "/arc.jsonl", mmlu = "mmlu:mmlu";
+  const auto scores = [](const std::string& summary) { return nlohmann::json::parse(summary).at("tasks").dump(); };
+  // MMLU: five of its own folder unless another number is asked for; --shots-from names other ones.
+  const std::string five = scores(answers(mmlu, "own", {}));
+  BOOST_TEST(scores(answers(mmlu, "five", {"--shots", "5"})) == five);
+  BOOST_TEST(scores(answers(mmlu, "from", {"--shots", "5", "--shots-from", "mmlu:dev.jsonl"})) == five);
+  std::filesystem::remove_all(folder / "mmlu/dev");
+  const std::string none = answers(mmlu, "none", {"--shots", "0"});
+  BOOST_TEST(nlohmann::json::parse(none).at("settings").at("shots") == 0);
+  // The others: none, or from a file. The prompts differ, and so do the marks by bytes or the answers.
+  const auto records = [&](const std::string& output) { return read_file(folder / output / "results.jsonl"); };
+  answers(arc + ",hellaswag:" + data + "/hellaswag.jsonl", "zero", {});
+  answers(arc + ",hellaswag:" + data + "/hellaswag.jsonl", "two",
+          {"--shots", "2", "--shots-from", "arc_easy:train.jsonl,hellaswag:" + data + "/hellaswag.jsonl"});
+  BOOST_TEST(lines_of(folder / "two/results.jsonl").size() == lines_of(folder / "zero/results.jsonl").size());
+  BOOST_TEST(records("two") != records("zero"));
+  const auto refused = [&](const std::string& tasks, const words& more, const words& parts) {
+    check_refused(run(folder.path(), eval_arguments(tasks, "refused", more)), parts);
+  };
+  refused(arc, {"--shots", "2"}, {"--shots-from", "arc_easy:FILE"});
+  refused(arc, {"--shots-from", "arc_easy:train.jsonl"}, {"none are shown", "--shots N"});
+  refused(arc, {"--shots", "2", "--shots-from", "train.jsonl"}, {"train.jsonl", "NAME:FILE"});
+  refused(arc, {"--shots", "2", "--shots-from", "mmlu:dev.jsonl"}, {"mmlu", "is no task of this run"});
+  refused("needle", {"--shots", "2"}, {"--shots", "no task takes examples"});
+  refused("truthfulqa_mc1:" + data + "/truthfulqa.jsonl," + arc, {"--shots", "0"}, {"truthfulqa_mc1", "six examples"});
+  const result few =
+      run(folder.path(), eval_arguments(arc, "few", {"--shots", "40", "--shots-from", "arc_easy:train.jsonl"}));
+  BOOST_TEST(few.status == 1);
+  BOOST_TEST(has(few.err, "examples, and 40"), few.err);
+}
+
 BOOST_AUTO_TEST_CASE(a_benchmark_is_read_from_its_file_and_averaged) {
   const temporary_folder folder;
   const auto record = [](const std::string& dataset, const std::string& id) {

@@ -42,8 +42,8 @@ const synthesis::chunker& cutter() {
 }
 
 /// Documents of many short sentences, with a fact "NAME is worth N." in some of them.
-std::vector<synthesis::document> documents() {
-  std::vector<synthesis::document> all;
+std::vector<lodestone::text_document> documents() {
+  std::vector<lodestone::text_document> all;
   for (int d = 0; d < 6; ++d) {
     std::string text;
     for (int k = 0; k < 60; ++k) {
@@ -148,6 +148,44 @@ BOOST_AUTO_TEST_CASE(pairs_prefer_what_the_important_chunks_say) {
   for (const auto& [name, text] : contents(folder.path())) BOOST_TEST(!name.ends_with(".partial"), name);
 }
 
+// Text whose parts are other tokens when they stand alone: only the ids themselves say what the chunk was.
+BOOST_AUTO_TEST_CASE(prompts_of_tokens_hold_the_ids_that_the_chunks_have) {
+  struct listener : reader {
+    std::vector<std::vector<std::int32_t>> heard{};
+    void generate(std::span<const lodestone::generate::request> requests,
+                  const lodestone::generate::answer_listener& each) {
+      for (const auto& one : requests) heard.push_back(std::get<std::vector<std::int32_t>>(one.prompt));
+      reader::generate(requests, each);
+    }
+  } model;
+  model.words = &words();
+  const std::vector<lodestone::text_document> texts{
+      {.id = "d",
+       .text = "thethe''thethethe'thethe'the'the'thethethethe'''''the''thethethethe'the'thethethe'the'thethe'the'''''"
+               "thethethe'''thethe'thethe"}};
+  const synthesis::chunker short_ones(words(), {.tokens = 8, .end = synthesis::chunk_end::token});
+  const auto chunks = short_ones.cut(texts[0].text);
+  const auto inexact =
+      static_cast<std::size_t>(std::ranges::find(chunks, false, &synthesis::token_chunk::is_exact) - chunks.begin());
+  BOOST_TEST_REQUIRE((inexact > 0 && inexact < chunks.size()));
+  BOOST_TEST((short_ones.encode(chunks[inexact].text) != chunks[inexact].ids));
+  synthesis::imported_scores scores{{"q", std::vector<double>(chunks.size(), 0.0)}};
+  scores["q"][0] = scores["q"][inexact] = 9.0;
+  synthesis::logo_options options;
+  options.select = {.important = 2, .context = 3, .rejected = 1};
+  options.prompt = synthesis::prompt_kind::tokens;
+  options.scores = &scores;
+  const std::vector<synthesis::document_question> asked{{.id = "q", .document = "d", .question = "What is it worth?"}};
+  const temporary_folder folder;
+  static_cast<void>(synthesis::make_preferences(lodestone::generate::any_generator(model), words(), short_ones, texts,
+                                                asked, options, folder / "pairs.jsonl"));
+  std::vector<std::int32_t> expected = words().prefix();
+  for (const auto& part :
+       {chunks[0].ids, chunks[inexact].ids, words().encode("\n\n", false, true), short_ones.encode(asked[0].question)})
+    expected.insert(expected.end(), part.begin(), part.end());
+  BOOST_TEST(std::ranges::count(model.heard, expected) == 1);
+}
+
 // Whenever a run is killed, what it was given is not asked again, and the files in the end are the same.
 BOOST_AUTO_TEST_CASE(a_killed_run_goes_on_and_ends_as_if_it_had_not_been) {
   const temporary_folder whole;
@@ -158,6 +196,7 @@ BOOST_AUTO_TEST_CASE(a_killed_run_goes_on_and_ends_as_if_it_had_not_been) {
   std::int64_t asked = 0, kills = 0;
   std::set<std::string> prompts;
   for (;;) {
+    BOOST_TEST_REQUIRE(kills <= 7);
     reader killed{.words = &words(), .stop_after = 7};
     try {
       const auto resumed = make(killed, parts / "pairs.jsonl", logo_options());
@@ -327,6 +366,7 @@ BOOST_AUTO_TEST_CASE(an_interrupted_synthesis_of_instructions_ends_the_same) {
       synthesis::make_instructions(lodestone::generate::any_generator(never), texts, options, whole / "sft.jsonl"));
   std::int64_t asked = 0;
   for (bool is_done = false; !is_done;) {
+    BOOST_TEST_REQUIRE(asked < 12);
     reader killed{.stop_after = 2};
     try {
       is_done =
@@ -369,7 +409,7 @@ BOOST_AUTO_TEST_CASE(answers_without_enough_questions_are_asked_for_again) {
 }
 
 BOOST_AUTO_TEST_CASE(longer_documents_are_drawn_more_often_and_quotas_hold) {
-  std::vector<synthesis::document> texts;
+  std::vector<lodestone::text_document> texts;
   for (int d = 0; d < 400; ++d)
     texts.push_back({.id = "d" + std::to_string(d),
                      .source = d % 4 == 0 ? "a" : "b",
@@ -396,7 +436,7 @@ BOOST_AUTO_TEST_CASE(longer_documents_are_drawn_more_often_and_quotas_hold) {
   BOOST_TEST(counts.not_drawn == 190);
   // A document's chance does not hang on its neighbours: without the first half the rest keeps its order.
   const auto before = draw({.count = 100}, 3);
-  const std::vector<synthesis::document> half(texts.begin() + 200, texts.end());
+  const std::vector<lodestone::text_document> half(texts.begin() + 200, texts.end());
   const auto after = synthesis::sample_documents(half, {.count = 100}, 3, {});
   for (const std::size_t d : before)
     if (d >= 200) BOOST_TEST(std::ranges::count(after, d - 200) == 1);

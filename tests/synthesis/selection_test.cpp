@@ -164,6 +164,15 @@ BOOST_AUTO_TEST_CASE(answers_see_the_chunks_that_the_method_gives_them) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_chunk_of_the_highest_scores_is_important_from_the_smallest_score_on) {
+  const std::vector<double> scores{5, 3, 9, 4, 0};
+  const synthesis::selection_options options{
+      .rule = synthesis::selection_rule::rank, .important = 4, .least = 4, .context = 5};
+  const auto chosen = synthesis::select_chunks(scores, options, stream(0));
+  BOOST_TEST_REQUIRE(chosen.has_value());
+  BOOST_TEST(chosen->important == (numbers{0, 2, 3}), per_element());
+}
+
 BOOST_AUTO_TEST_CASE(the_released_rule_takes_all_answers_from_the_best_chunks) {
   const std::vector<double> scores{5, 0, 9, 3, 7, 0, 4, 8, 1};
   synthesis::selection_options options{.rule = synthesis::selection_rule::original, .least = 3, .context = 6};
@@ -206,6 +215,13 @@ BOOST_AUTO_TEST_CASE(answers_that_teach_nothing_are_left_out_and_counted) {
   BOOST_TEST(drops.empty_preferred == 1);
   BOOST_TEST(kept({.preferred = "a", .rejected = {"A"}}).empty());
   BOOST_TEST(drops.none_left == 1);
+  // A preferred answer of a fifth of its words right is too poor, one of half of them is not.
+  BOOST_TEST(synthesis::agreement("army of many more men", "red army") > 0.0);
+  BOOST_TEST(kept({.gold = "red army", .preferred = "army of many more men", .rejected = {"no"}}).empty());
+  BOOST_TEST(drops.poor_preferred == 2);
+  BOOST_TEST(synthesis::agreement("army of", "red army") == 0.5);
+  BOOST_TEST(kept({.gold = "red army", .preferred = "army of", .rejected = {"no", "of men"}}) == (list{0, 1}),
+             per_element());
   // Without the right answer everything that differs is kept; a judge has a say.
   BOOST_TEST(kept({.preferred = "a", .rejected = {"b", "c"}}) == (list{0, 1}), per_element());
   BOOST_TEST(kept({.preferred = "a",

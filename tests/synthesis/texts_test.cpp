@@ -1,11 +1,12 @@
-// Documents and questions as they are read, their language, and the prompts and answers of Self-Instruct.
+// Questions as they are read, the language of documents, and the prompts and answers of Self-Instruct.
 #include <boost/test/unit_test.hpp>
 
 #include <functional>
 #include <string>
 #include <vector>
 
-#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/language.hpp>
+#include <lodestone/synthesis/questions.hpp>
 #include <lodestone/synthesis/self_instruct.hpp>
 
 #include "support/support.hpp"
@@ -35,58 +36,9 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 BOOST_AUTO_TEST_SUITE(synthesis_texts)
 
-BOOST_AUTO_TEST_CASE(a_folder_of_texts_and_records_is_read_in_the_order_of_its_names) {
-  const temporary_folder folder;
-  std::filesystem::create_directories(folder / "news");
-  write_file(folder / "b.txt",
-             "\xEF\xBB\xBF"
-             "second\r\ntext");
-  write_file(folder / "a.md", "# first");
-  write_file(folder / "ignored.pdf", "\xff");
-  write_file(folder / "news" / "x.jsonl",
-             "{\"text\":\"third\",\"id\":7,\"source\":\"wire\"}\n\n{\"text\":\"fourth\",\"more\":[1]}\n");
-  const auto documents = synthesis::read_documents(folder.path());
-  BOOST_TEST_REQUIRE(documents.size() == 4U);
-  BOOST_TEST(documents[0].id == "a.md");
-  BOOST_TEST(documents[1].id == "b.txt");
-  BOOST_TEST(documents[1].text == "second\ntext");
-  BOOST_TEST(documents[1].source == folder.path().filename().string());
-  BOOST_TEST(documents[2].id == "7");
-  BOOST_TEST(documents[2].source == "wire");
-  BOOST_TEST(documents[3].id == "news/x.jsonl#1");
-  BOOST_TEST(documents[3].source == "x");
-  BOOST_TEST(documents[3].where.ends_with("x.jsonl:3"), documents[3].where);
-  BOOST_TEST(synthesis::read_documents(folder / "b.txt").front().id == "b.txt");
-}
-
-BOOST_AUTO_TEST_CASE(bad_documents_are_refused_with_file_and_line) {
-  const temporary_folder folder;
-  const auto error_of = [&](const std::string& name, const std::string& content) {
-    write_file(folder / name, content);
-    const std::string what =
-        complaint<lodestone::error>([&] { static_cast<void>(synthesis::read_documents(folder.path())); });
-    std::filesystem::remove(folder / name);
-    return what;
-  };
-  BOOST_TEST(has(error_of("a.txt",
-                          "one\ntwo\nthr\xe9"
-                          "e\n"),
-                 "a.txt:3: not UTF-8"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\n"), "a.jsonl:2: not valid JSON"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"content\":\"x\"}\n"), "a.jsonl:1: no field text"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":5}\n"), "a.jsonl:1: text is not text"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\" \"}\n"), "a.jsonl:1: text is empty"));
-  BOOST_TEST(has(error_of("a.txt", " \n"), "a.txt: a document without text"));
-  BOOST_TEST(
-      has(error_of("a.jsonl", "{\"text\":\"x\",\"id\":\"k\"}\n{\"text\":\"y\",\"id\":\"k\"}\n"), "a.jsonl:2: the id"));
-  BOOST_TEST(has(error_of("a.jsonl", "{\"text\":\"x\"}\n{\"text\":\"\xe9\"}\n"), "a.jsonl:2:"));
-  BOOST_TEST(has(error_of("a.parquet", "x"), "holds no .txt, .md, .jsonl or .json file"));
-}
-
 BOOST_AUTO_TEST_CASE(questions_name_their_document) {
   const temporary_folder folder;
-  const std::vector<synthesis::document> documents{{.id = "a.txt", .text = "x"}, {.id = "b.txt", .text = "y"}};
+  const std::vector<lodestone::text_document> documents{{.id = "a.txt", .text = "x"}, {.id = "b.txt", .text = "y"}};
   const auto read = [&](const std::string& content) {
     write_file(folder / "q.jsonl", content);
     return synthesis::read_questions(folder / "q.jsonl", documents);

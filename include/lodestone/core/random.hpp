@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <numbers>
 #include <span>
+#include <string_view>
 #include <utility>
 
 namespace lodestone {
@@ -87,6 +88,17 @@ class random_stream {
   std::array<std::uint32_t, 4> block_{};
   std::uint32_t used_ = 4;
 };
+
+/// The seed of a thing that has a name, a question or a document: drawn from the stream of the name's hash (FNV-1a, 64
+/// bits), it depends on nothing but the arguments, so neighbours can come and go. Of `epoch` the lower 24 bits count.
+[[nodiscard]] constexpr std::uint64_t seed_of(std::uint64_t seed, random_purpose purpose, std::string_view name,
+                                              std::uint64_t epoch = 0) {
+  std::uint64_t hash = 0xCBF2'9CE4'8422'2325U;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100'0000'01B3U;
+  random_stream random(seed, purpose, epoch, hash);
+  const std::uint64_t high = random();
+  return (high << 32) | random();
+}
 
 /// Puts `items` in a uniformly random order (Fisher-Yates); the order depends on the stream alone.
 template <class T>

@@ -267,7 +267,7 @@ class judging_run {
       generate::request made{.prompt = task_.judge(one.place, answers.first(turns), one.attempt),
                              .max_new_tokens = judging_.max_new_tokens,
                              .draw = judging_.draw};
-      made.draw.seed = seed_of(judging_.draw.seed + static_cast<std::uint64_t>(one.attempt), one.id);
+      made.draw.seed = question_seed(judging_.draw.seed + static_cast<std::uint64_t>(one.attempt), one.id);
       if (one.attempt > 0) made.draw.temperature = std::max(made.draw.temperature, judging_.retry_temperature);
       requests.push_back(std::move(made));
       asked.push_back(&one);

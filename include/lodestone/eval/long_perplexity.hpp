@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lodestone/eval/documents.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/eval/perplexity.hpp>
 #include <lodestone/eval/scoring.hpp>
 #include <lodestone/text/token_spans.hpp>

@@ -177,7 +177,7 @@ LODESTONE_INLINE void long_perplexity(const any_scoring_model& model, const toke
       key_sum -= log_probs[static_cast<std::size_t>(before + token - 1)];
       count += 1.0;
     }
-    record result{.id = own.id, .labels = own.labels};
+    record result{.id = own.id};
     const auto total = static_cast<double>(log_probs.size());
     result.scores.push_back({"nll", sum / total, total});
     if (count > 0.0) result.scores.push_back({"key_nll", key_sum / count, count});

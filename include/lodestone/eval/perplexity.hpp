@@ -13,8 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include <lodestone/data/documents.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/scoring.hpp>
+#include <lodestone/text/tokenizer.hpp>
 
 namespace lodestone::eval {
 
@@ -24,6 +26,9 @@ struct document {
   std::vector<std::int32_t> tokens{};  ///< with the first token that the model expects, usually BOS
   std::vector<label> labels{};         ///< what its records are grouped by
 };
+
+/// A text's tokens, with the tokenizer's first special tokens and without its last ones: a document does not end here.
+[[nodiscard]] document tokenise(const text_document& own, const tokenizer& words, std::vector<label> labels = {});
 
 /// Hears one record.
 using record_listener = std::function<void(record&&)>;

@@ -50,6 +50,13 @@ namespace detail {
 
 }  // namespace detail
 
+LODESTONE_INLINE document tokenise(const text_document& own, const tokenizer& words, std::vector<label> labels) {
+  document result{.id = own.id, .tokens = words.prefix(), .labels = std::move(labels)};
+  const std::vector<std::int32_t> ids = words.encode(own.text, false);
+  result.tokens.insert(result.tokens.end(), ids.begin(), ids.end());
+  return result;
+}
+
 LODESTONE_INLINE std::vector<scoring_window> scoring_windows(std::int64_t length, std::int64_t window,
                                                              std::int64_t stride) {
   std::vector<scoring_window> windows;

@@ -21,7 +21,8 @@ LODESTONE_INLINE progress_line::progress_line(std::FILE* stream, std::size_t lin
 
 LODESTONE_INLINE std::string progress_line::text_of(const run_progress& event, std::size_t reused) {
   std::string text(event.task);
-  text += ": " + std::to_string(event.done) + " of " + std::to_string(event.questions);
+  text += ": " + std::to_string(event.done);
+  text += event.questions > 0 ? " of " + std::to_string(event.questions) : " done";
   const std::size_t own = event.done - reused;
   if (reused > 0 && own == 0) text += ", " + std::to_string(reused) + " of them from before";
   if (own > 0 && event.seconds > 0.0) {
@@ -40,8 +41,9 @@ LODESTONE_INLINE void progress_line::operator()(const run_progress& event) {
     task_ = event.task;
     reused_ = reported_ = event.done;
   }
-  const bool is_last = event.done == event.questions;
-  const std::size_t every = std::max<std::size_t>(1, event.questions / lines_);
+  const bool is_last = event.done == event.questions && event.done > 0;
+  // Of an unknown number: a line whenever it has doubled.
+  const std::size_t every = std::max<std::size_t>(1, event.questions > 0 ? event.questions / lines_ : reported_);
   if (is_terminal_) {
     std::fprintf(stream_, "\r\033[K%s%s", text_of(event, reused_).c_str(), is_last ? "\n" : "");
   } else if (is_first || is_last || event.done >= reported_ + every) {

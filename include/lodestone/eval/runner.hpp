@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/core/random.hpp>
 #include <lodestone/eval/any_task.hpp>
 #include <lodestone/eval/concept.hpp>
 #include <lodestone/eval/record_json.hpp>
@@ -41,7 +42,7 @@ struct prompt_meter {
 struct run_progress {
   std::string_view task{};    ///< its name
   std::size_t done = 0;       ///< answered, in this run or before
-  std::size_t questions = 0;  ///< all
+  std::size_t questions = 0;  ///< all; 0: not known yet
   std::size_t failed = 0;     ///< of those that were asked in this run
   double seconds = 0.0;       ///< of this run
 };
@@ -76,7 +77,9 @@ namespace detail {
 [[nodiscard]] generate::request make_request(const question& asked, const run_options& options, bool& is_cut);
 
 /// The seed of one question's answer.
-[[nodiscard]] std::uint64_t seed_of(std::uint64_t seed, std::string_view id);
+[[nodiscard]] inline std::uint64_t question_seed(std::uint64_t seed, std::string_view id) {
+  return seed_of(seed, random_purpose::sampling, id, 1);  // epoch 0 belongs to the tokens that are drawn
+}
 
 }  // namespace detail
 

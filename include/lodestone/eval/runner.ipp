@@ -4,7 +4,6 @@
 #include <optional>
 
 #include <lodestone/core/inline.hpp>
-#include <lodestone/core/random.hpp>
 #include <lodestone/eval/runner.hpp>
 
 namespace lodestone::eval::detail {
@@ -35,7 +34,7 @@ LODESTONE_INLINE generate::request make_request(const question& asked, const run
                          .min_new_tokens = asked.min_new_tokens,
                          .draw = options.draw,
                          .stop = asked.stop};
-  made.draw.seed = seed_of(options.draw.seed, asked.id);
+  made.draw.seed = question_seed(options.draw.seed, asked.id);
   if (!is_chat) {
     made.prompt = std::move(prompt);
     return made;
@@ -45,13 +44,6 @@ LODESTONE_INLINE generate::request make_request(const question& asked, const run
   messages.push_back({.role = chat_role::user, .content = std::move(prompt)});
   made.prompt = std::move(messages);
   return made;
-}
-
-LODESTONE_INLINE std::uint64_t seed_of(std::uint64_t seed, std::string_view id) {
-  std::uint64_t hash = 0xCBF2'9CE4'8422'2325U;  // FNV-1a
-  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100'0000'01B3U;
-  random_stream random(seed, random_purpose::sampling, 1, hash);
-  return (std::uint64_t{random()} << 32) | random();
 }
 
 }  // namespace lodestone::eval::detail

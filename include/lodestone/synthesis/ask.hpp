@@ -53,9 +53,6 @@ struct ask_items {
   std::function<std::string(std::size_t, const generate::answer&)> line{};  ///< empty: counts as failed
 };
 
-/// A seed that depends on `seed` and a text alone: neighbours can come and go.
-[[nodiscard]] std::uint64_t seed_of(std::uint64_t seed, std::string_view text);
-
 /// Asks what `log` does not hold. Every answer is in the log before the next one is waited for, so a killed run loses
 /// at most what the generator was busy with. Throws what the generator and the log throw.
 ask_counts ask(const generate::any_generator& model, const ask_items& items, std::string_view stage, result_log& log,

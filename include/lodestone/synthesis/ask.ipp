@@ -18,14 +18,6 @@ LODESTONE_INLINE ask_counts& ask_counts::operator+=(const ask_counts& other) {
   return *this;
 }
 
-LODESTONE_INLINE std::uint64_t seed_of(std::uint64_t seed, std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a; the stream below mixes it
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  random_stream random(seed, random_purpose::synthesis, 0, hash);
-  const std::uint64_t high = random();
-  return (high << 32) | random();
-}
-
 LODESTONE_INLINE ask_counts ask(const generate::any_generator& model, const ask_items& items, std::string_view stage,
                                 result_log& log, const ask_options& options) {
   ask_counts counts{.items = static_cast<std::int64_t>(items.ids.size())};
@@ -50,7 +42,7 @@ LODESTONE_INLINE ask_counts ask(const generate::any_generator& model, const ask_
         one.min_new_tokens = options.min_new_tokens;
         one.stop = options.stop;
         one.draw = options.draw;
-        one.draw.seed = seed_of(options.seed, key);
+        one.draw.seed = seed_of(options.seed, random_purpose::synthesis, key);
       }
       model.generate(requests, [&](std::size_t k, generate::answer&& answer) {
         const std::size_t item = open[begin + k];

@@ -11,8 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
-#include <lodestone/synthesis/documents.ipp>
+#include <lodestone/data/record_fields.hpp>
 #include <lodestone/synthesis/importance.hpp>
+#include <lodestone/synthesis/language.ipp>
 #include <lodestone/text/unicode.hpp>
 
 namespace lodestone::synthesis {
@@ -259,7 +260,7 @@ LODESTONE_INLINE imported_scores read_scores(const std::filesystem::path& file) 
   imported_scores all;
   jsonl_reader reader(file);
   for (json_record text; reader.next(text);) {
-    const detail::record_fields fields(text, reader.name());
+    const lodestone::detail::record_fields fields(text, reader.name());
     const std::string id = fields.text_or_number("id");
     if (id.empty()) fields.fail("no field id", "name the question");
     const auto list = fields.json().find("scores");

@@ -11,13 +11,14 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/synthesis/ask.hpp>
 #include <lodestone/synthesis/chunks.hpp>
-#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/importance.hpp>
 #include <lodestone/synthesis/pairs.hpp>
 #include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/questions.hpp>
 #include <lodestone/synthesis/selection.hpp>
 
 namespace lodestone::synthesis {
@@ -87,7 +88,7 @@ struct logo_summary {
 /// of an uninterrupted run. Throws config_error for settings that contradict each other or those of the interrupted
 /// run, and for an output that is complete already under other settings.
 logo_summary make_preferences(const generate::any_generator& model, const tokenizer& words, const chunker& cutter,
-                              std::span<const document> documents, std::span<const document_question> questions,
+                              std::span<const text_document> documents, std::span<const document_question> questions,
                               const logo_options& options, const std::filesystem::path& output);
 
 }  // namespace lodestone::synthesis

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <lodestone/core/inline.hpp>
+#include <lodestone/core/random.hpp>
 #include <lodestone/eval/judge_rating.hpp>
 #include <lodestone/synthesis/json_record.hpp>
 #include <lodestone/synthesis/logo.hpp>
@@ -50,7 +51,7 @@ struct form_pieces {
 class preference_maker {
  public:
   preference_maker(const generate::any_generator& model, const tokenizer& words, const chunker& cutter,
-                   std::span<const document> documents, std::span<const document_question> questions,
+                   std::span<const text_document> documents, std::span<const document_question> questions,
                    const logo_options& options, const std::filesystem::path& output)
       : model_(model),
         words_(words),
@@ -128,14 +129,14 @@ class preference_maker {
     if (questions_.empty()) all.update(settings_of(options_.questions));
     if (options_.scores != nullptr) {
       std::uint64_t value = 0;
-      for (const auto& [id, scores] : *options_.scores) value = seed_of(seed_of(value, id), json(scores).dump());
+      for (const auto& [id, scores] : *options_.scores) value = combined(value, {id, json(scores).dump()});
       all["scores"] = std::to_string(value);
     }
     return all.dump();
   }
 
   void cut() {
-    for (const document& one : documents_) {
+    for (const text_document& one : documents_) {
       chunks_.push_back(cutter_.cut(one.text));
       std::vector<std::string>& texts = texts_.emplace_back();
       for (const token_chunk& chunk : chunks_.back()) {
@@ -220,7 +221,8 @@ class preference_maker {
       }
       chosen_.push_back(
           select_chunks(scores_[q], options_.select,
-                        random_stream(seed_of(options_.ask.seed, questions_[q].id), random_purpose::synthesis, 2)));
+                        random_stream(seed_of(options_.ask.seed, random_purpose::synthesis, questions_[q].id),
+                                      random_purpose::synthesis, 2)));
       if (chosen_[q])
         summary_.important += static_cast<std::int64_t>(chosen_[q]->important.size());
       else
@@ -413,7 +415,7 @@ class preference_maker {
   const generate::any_generator& model_;
   const tokenizer& words_;
   const chunker& cutter_;
-  std::span<const document> documents_;
+  std::span<const text_document> documents_;
   std::vector<document_question> questions_;
   const logo_options& options_;
   form_pieces form_;
@@ -460,7 +462,7 @@ LODESTONE_INLINE std::string logo_summary::to_json() const {
 }
 
 LODESTONE_INLINE logo_summary make_preferences(const generate::any_generator& model, const tokenizer& words,
-                                               const chunker& cutter, std::span<const document> documents,
+                                               const chunker& cutter, std::span<const text_document> documents,
                                                std::span<const document_question> questions,
                                                const logo_options& options, const std::filesystem::path& output) {
   return detail::preference_maker(model, words, cutter, documents, questions, options, output).run();

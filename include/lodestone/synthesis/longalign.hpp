@@ -12,9 +12,9 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/synthesis/ask.hpp>
-#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/question_stage.hpp>
 
 namespace lodestone::synthesis {
@@ -48,7 +48,7 @@ struct sample_counts {
 /// Each document has a key that depends on the seed, its id and its length alone, and those with the largest keys win
 /// (A-ES, Efraimidis and Spirakis 2006). So documents that come and go change no other document's place in the order.
 /// Throws config_error for a negative power or count.
-[[nodiscard]] std::vector<std::size_t> sample_documents(std::span<const document> documents,
+[[nodiscard]] std::vector<std::size_t> sample_documents(std::span<const text_document> documents,
                                                         const sample_options& options, std::uint64_t seed,
                                                         const text_length& length, sample_counts* counts = nullptr);
 
@@ -85,7 +85,7 @@ struct longalign_summary {
 ///
 /// For each document one of the kinds of prompts is drawn, the generator writes five questions, one of them is drawn,
 /// and the generator answers it: all by (seed, document). A run that was killed goes on as make_preferences() does.
-longalign_summary make_instructions(const generate::any_generator& model, std::span<const document> documents,
+longalign_summary make_instructions(const generate::any_generator& model, std::span<const text_document> documents,
                                     const longalign_options& options, const std::filesystem::path& output);
 
 }  // namespace lodestone::synthesis

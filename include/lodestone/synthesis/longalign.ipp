@@ -26,7 +26,7 @@ namespace detail {
 
 }  // namespace detail
 
-LODESTONE_INLINE std::vector<std::size_t> sample_documents(std::span<const document> documents,
+LODESTONE_INLINE std::vector<std::size_t> sample_documents(std::span<const text_document> documents,
                                                            const sample_options& options, std::uint64_t seed,
                                                            const text_length& length, sample_counts* counts) {
   if (!(options.length_power >= 0.0) || !std::isfinite(options.length_power))
@@ -41,7 +41,7 @@ LODESTONE_INLINE std::vector<std::size_t> sample_documents(std::span<const docum
     } else if (options.longest > 0 && size > options.longest) {
       ++own.too_long;
     } else {
-      random_stream random(seed_of(seed, documents[d].id), random_purpose::synthesis, 3);
+      random_stream random(seed_of(seed, random_purpose::synthesis, documents[d].id), random_purpose::synthesis, 3);
       const double weight = std::pow(static_cast<double>(std::max<std::int64_t>(size, 1)), options.length_power);
       keys.emplace_back(std::log(1.0 - random.uniform()) / weight, d);  // the logarithm of u^(1 / weight)
     }
@@ -72,14 +72,14 @@ namespace detail {
 /// One run.
 class instruction_maker {
  public:
-  instruction_maker(const generate::any_generator& model, std::span<const document> documents,
+  instruction_maker(const generate::any_generator& model, std::span<const text_document> documents,
                     const longalign_options& options, const std::filesystem::path& output)
       : model_(model), options_(options), files_(output, settings(documents)) {
     summary_.documents = static_cast<std::int64_t>(documents.size());
     for (const auto& [name, quota] : options.sample.quotas) {
       const std::string& source = name;  // which the lambda may refer to
-      if (quota < 0 ||
-          std::none_of(documents.begin(), documents.end(), [&](const document& one) { return one.source == source; }))
+      if (quota < 0 || std::none_of(documents.begin(), documents.end(),
+                                    [&](const text_document& one) { return one.source == source; }))
         throw config_error(
             quota < 0 ? "the quota of \"" + source + "\" is negative" : "no document has the source \"" + source + "\"",
             "quotas", "name the sources of the documents");
@@ -118,7 +118,7 @@ class instruction_maker {
   }
 
  private:
-  [[nodiscard]] std::string settings(std::span<const document> documents) const {
+  [[nodiscard]] std::string settings(std::span<const text_document> documents) const {
     json quotas = json::object();
     for (const auto& [source, quota] : options_.sample.quotas) quotas[source] = quota;
     json all{{"method", "longalign"},
@@ -138,7 +138,7 @@ class instruction_maker {
   /// The question of a task: one of those that the generator wrote.
   [[nodiscard]] std::string question_of(const result_log& proposals, std::size_t i) const {
     const std::vector<std::string> all = questions_of(proposals.read(ids_[i]));
-    random_stream random(seed_of(options_.ask.seed, ids_[i]), random_purpose::synthesis, 4);
+    random_stream random(seed_of(options_.ask.seed, random_purpose::synthesis, ids_[i]), random_purpose::synthesis, 4);
     return all[random.below(all.size())];
   }
 
@@ -179,7 +179,7 @@ class instruction_maker {
           continue;
         }
         const question_task& task = tasks_[i];
-        const document& about = documents_[task.document];
+        const text_document& about = documents_[task.document];
         std::string prompt = answer_prompt(about.text, line.at("question").get<std::string>());
         ++summary_.records;
         ++summary_.per_source[about.source];
@@ -204,7 +204,7 @@ class instruction_maker {
   const longalign_options& options_;
   stage_files files_;
   longalign_summary summary_;
-  std::vector<document> documents_;
+  std::vector<text_document> documents_;
   std::vector<question_task> tasks_;
   std::vector<std::string> ids_;
 };
@@ -236,7 +236,7 @@ LODESTONE_INLINE std::string longalign_summary::to_json() const {
 }
 
 LODESTONE_INLINE longalign_summary make_instructions(const generate::any_generator& model,
-                                                     std::span<const document> documents,
+                                                     std::span<const text_document> documents,
                                                      const longalign_options& options,
                                                      const std::filesystem::path& output) {
   return detail::instruction_maker(model, documents, options, output).run();

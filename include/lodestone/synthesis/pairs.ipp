@@ -5,7 +5,7 @@
 #include <lodestone/core/inline.hpp>
 #include <lodestone/eval/answer_scores.hpp>
 #include <lodestone/eval/answer_text.hpp>
-#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/language.hpp>
 #include <lodestone/synthesis/pairs.hpp>
 
 namespace lodestone::synthesis {

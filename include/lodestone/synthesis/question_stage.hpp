@@ -10,10 +10,11 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/data/result_log.hpp>
 #include <lodestone/generate/concept.hpp>
 #include <lodestone/synthesis/ask.hpp>
-#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/language.hpp>
 #include <lodestone/synthesis/self_instruct.hpp>
 
 namespace lodestone::synthesis {
@@ -37,12 +38,12 @@ struct question_task {
 
 /// The prompts about each document. Its kinds are drawn by the seed and the document's id alone. Throws config_error
 /// for no kinds, more prompts than kinds, and less than one question.
-[[nodiscard]] std::vector<question_task> question_tasks(std::span<const document> documents,
+[[nodiscard]] std::vector<question_task> question_tasks(std::span<const text_document> documents,
                                                         const question_options& options, std::uint64_t seed);
 
 /// Asks for the questions that `log` does not hold. Its lines have `id`, `document`, `kind`, `language` and the list
 /// `questions`, of options.count texts.
-ask_counts ask_for_questions(const generate::any_generator& model, std::span<const document> documents,
+ask_counts ask_for_questions(const generate::any_generator& model, std::span<const text_document> documents,
                              std::span<const question_task> tasks, const question_options& options,
                              const ask_options& how, result_log& log);
 

@@ -12,7 +12,7 @@
 
 namespace lodestone::synthesis {
 
-LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const document> documents,
+LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const text_document> documents,
                                                            const question_options& options, std::uint64_t seed) {
   if (options.kinds.empty()) throw config_error("names no kind of questions", "question_kinds", "leave it out: all");
   if (options.count < 1) throw config_error("must be at least 1", "questions", "the paper asks for 5");
@@ -22,7 +22,7 @@ LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const docum
   std::vector<question_task> tasks;
   for (std::size_t d = 0; d < documents.size(); ++d) {
     std::vector<question_kind> kinds = options.kinds;
-    random_stream random(seed_of(seed, documents[d].id), random_purpose::synthesis, 1);
+    random_stream random(seed_of(seed, random_purpose::synthesis, documents[d].id), random_purpose::synthesis, 1);
     shuffle(std::span(kinds), random);
     const language tongue = options.tongue ? *options.tongue : language_of(documents[d].text);
     for (std::size_t k = 0; k < static_cast<std::size_t>(options.prompts); ++k)
@@ -31,7 +31,8 @@ LODESTONE_INLINE std::vector<question_task> question_tasks(std::span<const docum
   return tasks;
 }
 
-LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model, std::span<const document> documents,
+LODESTONE_INLINE ask_counts ask_for_questions(const generate::any_generator& model,
+                                              std::span<const text_document> documents,
                                               std::span<const question_task> tasks, const question_options& options,
                                               const ask_options& how, result_log& log) {
   ask_items items;

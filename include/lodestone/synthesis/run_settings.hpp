@@ -1,26 +1,36 @@
 // What the .ipp files of the two methods share: settings as JSON, and a number that stands for the texts of a run.
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
+#include <lodestone/core/random.hpp>
+#include <lodestone/data/documents.hpp>
 #include <lodestone/synthesis/ask.hpp>
-#include <lodestone/synthesis/documents.hpp>
 #include <lodestone/synthesis/question_stage.hpp>
+#include <lodestone/synthesis/questions.hpp>
 
 namespace lodestone::synthesis::detail {
 
 using json = nlohmann::ordered_json;
 
+/// A number that stands for `value` and the texts after it.
+[[nodiscard]] inline std::uint64_t combined(std::uint64_t value, std::initializer_list<std::string_view> texts) {
+  for (const std::string_view text : texts) value = seed_of(value, random_purpose::synthesis, text);
+  return value;
+}
+
 /// A number that stands for all texts: settings hold it, so that a run does not go on with other documents.
-[[nodiscard]] inline std::string fingerprint(std::span<const document> documents,
+[[nodiscard]] inline std::string fingerprint(std::span<const text_document> documents,
                                              std::span<const document_question> questions = {}) {
   std::uint64_t value = 0;
-  for (const document& one : documents) value = seed_of(seed_of(value, one.id), one.text);
-  for (const document_question& one : questions)
-    value = seed_of(seed_of(seed_of(value, one.id), one.question), one.answer);
+  for (const text_document& one : documents) value = combined(value, {one.id, one.text});
+  for (const document_question& one : questions) value = combined(value, {one.id, one.question, one.answer});
   return std::to_string(value);
 }
 

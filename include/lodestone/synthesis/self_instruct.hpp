@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <lodestone/core/error.hpp>
-#include <lodestone/synthesis/documents.hpp>
+#include <lodestone/synthesis/language.hpp>
 
 namespace lodestone::synthesis {
 
