@@ -213,6 +213,25 @@ BOOST_AUTO_TEST_CASE(arc_of_its_authors_asks_what_the_flat_records_ask) {
   BOOST_TEST((own.is_right == flat.is_right));
 }
 
+BOOST_AUTO_TEST_CASE(truthfulqa_of_its_authors_asks_what_the_flat_records_ask) {
+  const lodestone_test::temporary_folder folder;
+  lodestone_test::write_file(folder / "mc_task.json",
+                             "[\n{\"question\": \"Is snow hot?\",\n \"mc1_targets\": {\"No.\": 1, \"Always.\": 0},\n"
+                             " \"mc2_targets\": {\"No.\": 1, \"It is cold.\": 1, \"Always.\": 0}}\n]\n");
+  lodestone_test::write_file(
+      folder / "flat.jsonl",
+      R"({"question": "Is snow hot?", "mc1_targets": {"choices": ["No.", "Always."], "labels": [1, 0]}, )"
+      R"("mc2_targets": {"choices": ["No.", "It is cold.", "Always."], "labels": [1, 1, 0]}})");
+  for (const auto which : {eval::truthful_choices::mc1, eval::truthful_choices::mc2}) {
+    const eval::choice_question own = eval::read_truthfulqa(folder / "mc_task.json", which).questions.at(0);
+    const eval::choice_question flat = eval::read_truthfulqa(folder / "flat.jsonl", which).questions.at(0);
+    BOOST_TEST(own.choices == flat.choices, boost::test_tools::per_element());
+    BOOST_TEST((own.is_right == flat.is_right));
+    BOOST_TEST(own.is_right.front());
+    BOOST_TEST(own.prompt == flat.prompt);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
   const lodestone_test::temporary_folder folder;
   using reader = std::function<void(const std::filesystem::path&)>;
@@ -251,6 +270,12 @@ BOOST_AUTO_TEST_CASE(wrong_records_are_errors_with_their_line) {
          "t.jsonl:1: no choice is right");
   refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {\"choices\": [\"x\"], \"labels\": [2]}}\n",
          "t.jsonl:1: the labels of choices are 0 and 1");
+  refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {\"x\": 1, \"y\": 2}}\n",
+         "t.jsonl:1: the labels of choices are 0 and 1");
+  refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {\"x\": \"right\"}}\n",
+         "t.jsonl:1: \"mc2_targets.x\" must be a whole number");
+  refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {}}\n",
+         "t.jsonl:1: \"mc2_targets.choices\" is missing");
   refuse(truthful, "t.jsonl", "{\"question\": \"q\", \"mc2_targets\": {\"choices\": [3], \"labels\": [1]}}\n",
          "t.jsonl:1: \"mc2_targets.choices\" must be a list of texts");
   refuse(mmlu, "m.jsonl", "{\"question\": \"q\", \"choices\": [\"a\", \"b\", \"c\"], \"answer\": 1}\n",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <utf8proc.h>
+#include <nlohmann/json.hpp>
 
 #include <lodestone/core/error.hpp>
 #include <lodestone/core/file.hpp>
@@ -211,12 +212,40 @@ struct arc_question {
   return own;
 }
 
-/// Calls each(fields, number) for every record of a file.
+struct truthful_targets {
+  std::vector<std::string> choices;
+  std::vector<bool> is_right;
+};
+
+/// The choices of a record, whose text is `text`, under `key`: of the authors' mc_task.json, where they are the names of
+/// an object and count in its order, or of the data set on Hugging Face.
+[[nodiscard]] inline truthful_targets truthful_targets_of(const json_fields& fields, const std::string& text,
+                                                          const char* key) {
+  const json_fields targets = fields.object(key);
+  truthful_targets own;
+  const auto add = [&](std::int64_t mark) {
+    if (mark != 0 && mark != 1) fields.fail("the labels of choices are 0 and 1");
+    own.is_right.push_back(mark == 1);
+  };
+  const nlohmann::ordered_json named = nlohmann::ordered_json::parse(text).at(key);
+  if (named.empty() || targets.has("choices") || targets.has("labels")) {
+    own.choices = targets.texts("choices");
+    for (const std::int64_t mark : targets.integers("labels")) add(mark);
+    return own;
+  }
+  for (const auto& [choice, mark] : named.items()) {
+    own.choices.push_back(choice);
+    add(targets.integer(choice.c_str()));
+  }
+  return own;
+}
+
+/// Calls each(fields, text, number) for every record of a file.
 inline void for_each_record(const std::filesystem::path& file,
-                            const std::function<void(const json_fields&, std::int64_t)>& each) {
+                            const std::function<void(const json_fields&, const std::string&, std::int64_t)>& each) {
   jsonl_reader reader(file);
   for (json_record record; reader.next(record);)
-    each(json_fields::parse(record.text, reader.where(record.line)), record.index);
+    each(json_fields::parse(record.text, reader.where(record.line)), record.text, record.index);
   if (reader.count() == 0)
     throw data_error("holds no question", file.string(), "give the benchmark's records as JSONL");
 }
@@ -262,7 +291,7 @@ LODESTONE_INLINE choice_task read_mmlu(const std::filesystem::path& questions, c
 
 LODESTONE_INLINE choice_task read_arc(const std::filesystem::path& file) {
   choice_task task{.name = "arc", .metric = choice_metric::normalised};
-  detail::for_each_record(file, [&](const detail::json_fields& fields, std::int64_t number) {
+  detail::for_each_record(file, [&](const detail::json_fields& fields, const std::string&, std::int64_t number) {
     const detail::arc_question asked = detail::arc_question_of(fields);
     choice_question own{.id = fields.id(std::to_string(number)),
                         .prompt = "Question: " + asked.stem + "\nAnswer:",
@@ -281,7 +310,7 @@ LODESTONE_INLINE choice_task read_arc(const std::filesystem::path& file) {
 
 LODESTONE_INLINE choice_task read_hellaswag(const std::filesystem::path& file) {
   choice_task task{.name = "hellaswag", .metric = choice_metric::normalised};
-  detail::for_each_record(file, [&](const detail::json_fields& fields, std::int64_t number) {
+  detail::for_each_record(file, [&](const detail::json_fields& fields, const std::string&, std::int64_t number) {
     choice_question own{.id = fields.id(std::to_string(number), "ind")};
     own.prompt = detail::without_brackets(fields.text("activity_label") + ": " + fields.text("ctx_a") + " " +
                                           detail::capitalised(fields.text("ctx_b")));
@@ -314,15 +343,13 @@ LODESTONE_INLINE choice_task read_truthfulqa(const std::filesystem::path& file, 
   const bool is_mc1 = which == truthful_choices::mc1;
   choice_task task{.name = is_mc1 ? "truthfulqa_mc1" : "truthfulqa_mc2",
                    .metric = is_mc1 ? choice_metric::accuracy : choice_metric::mass};
-  detail::for_each_record(file, [&](const detail::json_fields& fields, std::int64_t number) {
-    const detail::json_fields targets = fields.object(is_mc1 ? "mc1_targets" : "mc2_targets");
+  detail::for_each_record(file, [&](const detail::json_fields& fields, const std::string& text, std::int64_t number) {
+    detail::truthful_targets targets =
+        detail::truthful_targets_of(fields, text, is_mc1 ? "mc1_targets" : "mc2_targets");
     choice_question own{.id = std::to_string(number),
                         .prompt = std::string(examples) + "\n\nQ: " + fields.text("question") + "\nA:",
-                        .choices = targets.texts("choices")};
-    for (const std::int64_t mark : targets.integers("labels")) {
-      if (mark != 0 && mark != 1) fields.fail("the labels of choices are 0 and 1");
-      own.is_right.push_back(mark == 1);
-    }
+                        .choices = std::move(targets.choices),
+                        .is_right = std::move(targets.is_right)};
     if (own.is_right.size() != own.choices.size()) fields.fail("as many labels as choices are needed");
     if (std::find(own.is_right.begin(), own.is_right.end(), true) == own.is_right.end())
       fields.fail("no choice is right");
