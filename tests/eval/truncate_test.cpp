@@ -75,6 +75,33 @@ BOOST_AUTO_TEST_CASE(both_ends_of_a_prompt_stay) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(marks_that_stand_in_a_prompt_stay_and_those_around_it_go) {
+  const tokenizer words = tokenizer::load(lodestone_test::source_dir() / "examples/data/retrieval");
+  BOOST_TEST_REQUIRE(words.id_of("<|question|>").has_value());
+  std::string story;
+  for (int i = 0; i < 60; ++i) story += "The state of the union is strong.";
+  const std::string question = "<|question|>{dako=";
+  for (const std::int64_t limit : {64, 101, 200}) {
+    const std::string cut = eval::cut_middle(words, story + question, limit).text;
+    BOOST_TEST(cut.size() < story.size());
+    BOOST_TEST(cut.substr(cut.size() - question.size()) == question);
+    BOOST_TEST(cut.find("<|") == cut.size() - question.size());  // no other special token
+    BOOST_TEST(std::ssize(words.encode(cut)) <= limit + 2);
+    BOOST_TEST(eval::cut_middle(words, question + story, limit).text.substr(0, question.size()) == question);
+  }
+  struct framed : byte_tokenizer {
+    [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text) const {
+      std::vector<std::int32_t> ids = byte_tokenizer::encode(text);
+      ids.insert(ids.begin(), '<');
+      ids.push_back('>');
+      return ids;
+    }
+  };
+  BOOST_TEST(eval::cut_middle(framed{}, "abcdefghij", 8).text == "abchij");
+  BOOST_TEST(eval::cut_middle(framed{}, "abcdefghij", 12).text == "abcdefghij");
+  BOOST_TEST(eval::cut_middle(framed{}, "abcdefghij", 2).text.empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_cut_character_becomes_the_replacement_character) {
   const std::string mark = "\xEF\xBF\xBD";
   const byte_tokenizer bytes;

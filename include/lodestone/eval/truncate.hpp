@@ -14,7 +14,7 @@
 
 namespace lodestone::eval {
 
-/// What cutting asks of a tokenizer: `encode(text)`, with the tokens that it puts around a text, and
+/// What cutting asks of a tokenizer: `encode(text)`, with the tokens that it puts around a text, the empty one too, and
 /// `decode(ids, skip_special)`, whose text may begin or end inside a character.
 template <class T>
 concept cutting_tokenizer = requires(const T& t, std::string_view text, std::span<const std::int32_t> ids) {
@@ -55,8 +55,32 @@ struct cut_prompt {
   return result;
 }
 
+namespace detail {
+
+/// How many tokens at both ends of a text's are the tokenizer's own.
+struct tokens_around {
+  std::size_t front = 0;
+  std::size_t back = 0;
+};
+
+/// Those that an empty text has too.
+template <cutting_tokenizer Tokenizer>
+[[nodiscard]] tokens_around find_tokens_around(const Tokenizer& tokenizer, std::span<const std::int32_t> ids) {
+  const std::vector<std::int32_t> none = tokenizer.encode(std::string_view());
+  tokens_around result;
+  while (result.front < std::min(none.size(), ids.size()) && none[result.front] == ids[result.front]) ++result.front;
+  const std::size_t rest = none.size() - result.front;
+  if (rest <= ids.size() - result.front && std::equal(none.end() - static_cast<std::ptrdiff_t>(rest), none.end(),
+                                                      ids.end() - static_cast<std::ptrdiff_t>(rest)))
+    result.back = rest;
+  return result;
+}
+
+}  // namespace detail
+
 /// `prompt`, or, when it has more than `limit` tokens, the text of its first limit / 2 tokens and then of its last
-/// limit / 2, without special tokens: what LongBench's pred.py makes of it. The bytes of a character that
+/// limit / 2, without the tokens that the tokenizer puts around it: what LongBench's pred.py makes of it. Special
+/// tokens that the prompt itself has stay (pred.py loses them): a question may begin with one. The bytes of a character that
 /// a cut goes through become U+FFFD (pred.py's library replaces the whole run of byte tokens around them). Encoded
 /// again, the result may have a few tokens more than `limit`: both ends are tokenised anew. Throws config_error for a
 /// limit below 2.
@@ -75,9 +99,11 @@ template <cutting_tokenizer Tokenizer>
   }
   const auto half = static_cast<std::size_t>(limit / 2);
   const std::span<const std::int32_t> all(ids);
+  const detail::tokens_around around = detail::find_tokens_around(tokenizer, all);
+  const std::size_t front = std::min(around.front, half), back = std::min(around.back, half);
   result.is_cut = true;
-  result.text = replace_broken_utf8(tokenizer.decode(all.first(half), true)) +
-                replace_broken_utf8(tokenizer.decode(all.last(half), true));
+  result.text = replace_broken_utf8(tokenizer.decode(all.first(half).subspan(front), false)) +
+                replace_broken_utf8(tokenizer.decode(all.last(half).first(half - back), false));
   return result;
 }
 
