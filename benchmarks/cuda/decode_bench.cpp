@@ -271,10 +271,10 @@ void time_decoding(store_type& weights, std::int64_t context, std::int64_t count
   const double bound = (bytes + cached) / rate;
   std::printf(
       "context %6lld: prefill %.0f tokens/s, %.2f of training's forward pass, %.2f of one that keeps nothing; a token "
-      "%.3f ms, %.0f GB/s, %.1f%% of the bound of %.3f ms (%.2f GB of weights, %.2f GB of cache); asked for after %.2f ms, fastest %.3f ms\n",
-      static_cast<long long>(context), static_cast<double>(context) / prefill, forward / prefill,
-      plain / prefill, 1e3 * median,
-      1e-9 * (bytes + cached) / median, 100.0 * bound / median, 1e3 * bound, 1e-9 * bytes, 1e-9 * cached,
+      "%.3f ms, %.0f GB/s, %.1f%% of the bound of %.3f ms (%.2f GB of weights, %.2f GB of cache); asked for after "
+      "%.2f ms, fastest %.3f ms\n",
+      static_cast<long long>(context), static_cast<double>(context) / prefill, forward / prefill, plain / prefill,
+      1e3 * median, 1e-9 * (bytes + cached) / median, 100.0 * bound / median, 1e3 * bound, 1e-9 * bytes, 1e-9 * cached,
       1e3 * asked[asked.size() / 2], 1e3 * steps.front());
   std::fflush(stdout);
 }

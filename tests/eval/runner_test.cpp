@@ -215,7 +215,7 @@ BOOST_AUTO_TEST_CASE(progress_in_a_file_is_a_few_lines) {
   for (std::size_t done = 3; done <= 100; ++done)
     line({.task = "a", .done = done, .questions = 100, .failed = done / 50, .seconds = static_cast<double>(done - 3)});
   line({.task = "b", .done = 4, .questions = 4});
-  for (std::size_t done = 0; done <= 10; ++done) line({.task = "c", .done = done});  // of a number that nobody knows yet
+  for (std::size_t done = 0; done <= 10; ++done) line({.task = "c", .done = done});  // of how many, nobody knows yet
   line({.task = "c", .done = 10, .questions = 10, .seconds = 5.0});
   std::fclose(file);
   const std::string text = lodestone_test::read_file(folder / "progress.txt");

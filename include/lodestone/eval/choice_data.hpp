@@ -39,8 +39,8 @@ enum class truthful_choices {
 };
 
 /// TruthfulQA: JSONL with "question", "mc1_targets" and "mc2_targets" {"choices", "labels"}, as truthfulqa/truthful_qa,
-/// configuration multiple_choice, or the authors' mc_task.json, whose targets are {CHOICE: 0 or 1}. `id` is the record's
-/// number. Throws data_error with file and line for records of another shape.
+/// configuration multiple_choice, or the authors' mc_task.json, whose targets are {CHOICE: 0 or 1}. `id` is the
+/// record's number. Throws data_error with file and line for records of another shape.
 [[nodiscard]] choice_task read_truthfulqa(const std::filesystem::path& file, truthful_choices which);
 
 }  // namespace lodestone::eval

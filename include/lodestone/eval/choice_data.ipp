@@ -217,8 +217,8 @@ struct truthful_targets {
   std::vector<bool> is_right;
 };
 
-/// The choices of a record, whose text is `text`, under `key`: of the authors' mc_task.json, where they are the names of
-/// an object and count in its order, or of the data set on Hugging Face.
+/// The choices of a record, whose text is `text`, under `key`: of the authors' mc_task.json, where they are the names
+/// of an object and count in its order, or of the data set on Hugging Face.
 [[nodiscard]] inline truthful_targets truthful_targets_of(const json_fields& fields, const std::string& text,
                                                           const char* key) {
   const json_fields targets = fields.object(key);

@@ -80,8 +80,8 @@ template <cutting_tokenizer Tokenizer>
 
 /// `prompt`, or, when it has more than `limit` tokens, the text of its first limit / 2 tokens and then of its last
 /// limit / 2, without the tokens that the tokenizer puts around it: what LongBench's pred.py makes of it. Special
-/// tokens that the prompt itself has stay (pred.py loses them): a question may begin with one. The bytes of a character that
-/// a cut goes through become U+FFFD (pred.py's library replaces the whole run of byte tokens around them). Encoded
+/// tokens that the prompt itself has stay (pred.py loses them): a question may begin with one. The bytes of a character
+/// that a cut goes through become U+FFFD (pred.py's library replaces the whole run of byte tokens around them). Encoded
 /// again, the result may have a few tokens more than `limit`: both ends are tokenised anew. Throws config_error for a
 /// limit below 2.
 template <cutting_tokenizer Tokenizer>
