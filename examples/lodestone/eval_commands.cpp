@@ -25,6 +25,7 @@
 #include <lodestone/eval/truncate.hpp>
 #include <lodestone/text/chat_message.hpp>
 #include <lodestone/text/jsonl.hpp>
+#include <lodestone/text/tokenizer.hpp>
 #include <lodestone/train/recorders/format.hpp>
 
 #include "commands.hpp"
@@ -121,7 +122,8 @@ class evaluation {
         human_(read_human_scores(s.human_scores)),
         log_(fs::path(s.output) / "results.jsonl", settings_text_) {}
 
-  /// Questions first, then ratings, then probabilities: each model is loaded once.
+  /// Questions first, then ratings, then probabilities: each model is loaded once. The evaluator that finds key tokens
+  /// is gone before the model that is measured on them is there.
   void run() {
     const auto any = [&](const auto& is_kind) { return std::any_of(work_.begin(), work_.end(), is_kind); };
     if (any([](const eval_work& w) { return !w.asked.empty(); }))
@@ -130,6 +132,8 @@ class evaluation {
           for (const eval::any_task& task : one.asked) ask(task, model);
       });
     if (any([](const eval_work& w) { return !w.judged.empty(); })) rate();
+    for (const eval_work& one : work_)
+      if (one.finds_keys) find_keys(one);
     if (any([](const eval_work& w) { return static_cast<bool>(w.scores); }))
       with_scoring_model(s_, [&](const eval::any_scoring_model& model) {
         for (const eval_work& one : work_)
@@ -234,6 +238,22 @@ class evaluation {
           }
       });
     });
+  }
+
+  /// Key tokens of all documents into their file, which is whole once it is there.
+  void find_keys(const eval_work& one) {
+    const fs::path file = key_tokens_file(s_);
+    if (fs::exists(file)) return;
+    lodestone::result_log found(file, settings_text_);
+    std::vector<std::string> ids;
+    const auto words = lodestone::tokenizer::load(s_.evaluator_model);
+    with_scoring_model(evaluator_settings(s_), [&](const eval::any_scoring_model& evaluator) {
+      ids = one.finds_keys(
+          evaluator, words, [&](std::string_view id) { return found.contains(id); },
+          [&](const std::string& id, const std::string& line) { found.append(id, line); });
+    });
+    found.commit(ids);
+    note(one.name + ": key tokens of " + std::to_string(ids.size()) + " documents in " + file.string());
   }
 
   void score(const eval_work& one, const model_scorer& scores) {
@@ -368,6 +388,11 @@ int run_eval(const settings& given) {
       std::any_of(work.begin(), work.end(), [](const eval_work& w) { return !w.judged.empty(); }))
     throw lodestone::config_error("is not given; some tasks are rated by a judge", "--judge-endpoint",
                                   "name an endpoint, or a model folder with --judge-model");
+  const bool finds_keys =
+      std::any_of(work.begin(), work.end(), [](const eval_work& w) { return static_cast<bool>(w.finds_keys); });
+  if (finds_keys && fs::exists(key_tokens_file(s)) && !fs::exists(fs::path(s.output) / "results.jsonl.partial"))
+    throw lodestone::config_error("is there already, from another evaluation", key_tokens_file(s).string(),
+                                  "name another output folder, or take its key tokens with --key-tokens");
   fs::create_directories(s.output);
   const std::vector<std::pair<std::string, std::string>> chosen = settings_json(s);
   nlohmann::ordered_json log_settings = nlohmann::ordered_json::object();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -54,6 +55,13 @@ struct first_questions {
 [[nodiscard]] eval_work rates(eval::any_judged task) {
   std::string name = task.name();
   return {.name = std::move(name), .judged = {std::move(task)}};
+}
+
+/// The same, with the judge's words from --judge-template where that is given.
+[[nodiscard]] std::vector<eval_work> rates_by_template(eval::any_judged task) {
+  eval_work work = rates(std::move(task));
+  work.judge_prompts = {"judge_template"};
+  return {std::move(work)};
 }
 
 [[nodiscard]] eval::token_count count_of(const task_parts& parts, bool is_chat) {
@@ -203,23 +211,54 @@ template <class Read>
   return {std::move(work)};
 }
 
+[[nodiscard]] eval::token_edges edges_of(std::string_view name) {
+  return name == "whole" ? eval::token_edges::whole : eval::token_edges::trimmed;
+}
+
+[[nodiscard]] eval::key_token_options key_options_of(const settings& s) {
+  eval::key_token_options options;
+  options.context = s.key_context;
+  options.step = s.key_step;
+  options.gain = s.key_gain;
+  options.loss = s.key_loss;
+  options.edges = edges_of(s.key_edges);
+  return options;
+}
+
 [[nodiscard]] std::vector<eval_work> long_perplexity_of(const task_parts& parts, const std::string& path) {
+  const settings& s = parts.s;
+  if (!s.key_tokens.empty() && !s.evaluator_model.empty())
+    throw config_error("finds key tokens, and key_tokens names a file of them", "--evaluator-model",
+                       "give one of both");
   eval_work work{.name = "long_perplexity"};
-  std::map<std::string, eval::text_ranges> keys;
-  if (!parts.s.key_tokens.empty()) keys = eval::read_keys(parts.s.key_tokens);
-  work.scores = [texts = documents_of(parts.s, path), keys = std::move(keys), &parts](
-                    const auto& model, const auto& is_done, const auto& each) {
+  const auto texts = std::make_shared<const std::vector<lodestone::text_document>>(documents_of(s, path));
+  if (!s.key_tokens.empty()) (void)eval::read_keys(s.key_tokens);  // its faults are told before a model is loaded
+  if (!s.evaluator_model.empty())
+    work.finds_keys = [texts, &s](const auto& evaluator, const auto& words, const auto& is_done, const auto& each) {
+      std::vector<std::string> ids;
+      for (const lodestone::text_document& text : *texts) {
+        ids.push_back(text.id);
+        if (!is_done(text.id))
+          each(text.id, eval::key_line(text.id, eval::key_ranges(evaluator, words, text.text, key_options_of(s))));
+      }
+      return ids;
+    };
+  work.scores = [texts, &s, &parts](const auto& model, const auto& is_done, const auto& each) {
+    const std::filesystem::path file = key_tokens_file(s);
+    std::map<std::string, eval::text_ranges> keys;
+    if (!file.empty()) keys = eval::read_keys(file);
     const eval::key_source source = [&](const lodestone::text_document& text) {
-      if (parts.s.key_tokens.empty()) return eval::key_ranges(model, parts.words, text.text);
+      if (file.empty()) return eval::key_ranges(model, parts.words, text.text, key_options_of(s));
       const auto found = keys.find(text.id);
       if (found == keys.end())
-        throw lodestone::data_error("holds no key tokens of the document " + text.id, parts.s.key_tokens,
+        throw lodestone::data_error("holds no key tokens of the document " + text.id, file.string(),
                                     "make the file from the same documents");
       return found->second;
     };
     eval::long_perplexity_options options;
+    options.edges = edges_of(s.token_edges);
     options.is_done = is_done;
-    eval::long_perplexity(model, parts.words, texts, source, options, each);
+    eval::long_perplexity(model, parts.words, *texts, source, options, each);
   };
   return {std::move(work)};
 }
@@ -238,21 +277,33 @@ template <class Read>
   eval::judge_template prompt(shots.empty() ? eval::longbench_chat_zero_shot_template()
                                             : eval::longbench_chat_few_shot_template());
   if (!parts.s.judge_template.empty()) prompt = eval::judge_template::read(parts.s.judge_template);
-  return {rates(eval::any_judged(
-      eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots), std::move(prompt), options)))};
+  return rates_by_template(eval::any_judged(
+      eval::longbench_chat(eval::read_longbench_chat(base / "test_cases.json", shots), std::move(prompt), options)));
 }
 
 [[nodiscard]] std::vector<eval_work> mt_bench_of(const task_parts& parts, const std::string& folder) {
   const std::filesystem::path base(folder);
   const std::string& prompts = parts.s.judge_template;
-  return {rates(eval::any_judged(eval::mt_bench(
+  return rates_by_template(eval::any_judged(eval::mt_bench(
       eval::read_mt_bench(base / "question.jsonl", optional_file(base / "reference_answer" / "gpt-4.jsonl")),
-      prompts.empty() ? eval::published_mt_bench_prompts() : eval::read_mt_bench_prompts(prompts))))};
+      prompts.empty() ? eval::published_mt_bench_prompts() : eval::read_mt_bench_prompts(prompts))));
 }
 
 [[nodiscard]] std::vector<eval_work> longbench_rated_of(const task_parts& parts, const std::string& file) {
-  return {rates(eval::any_judged(eval::longbench_rated(
-      eval::any_task(eval::longbench(file, benchmark_options_of(parts.s))), eval::read_rated_references(file))))};
+  const auto prompt = [](const std::string& own, std::string_view published) {
+    return own.empty() ? eval::judge_template(published) : eval::judge_template::read(own);
+  };
+  std::vector<eval::rated_reference> references = eval::read_rated_references(file);
+  std::set<std::string_view> settings_used;
+  for (const eval::rated_reference& own : references)
+    settings_used.insert(eval::longbench_rated_kind(own.dataset) == eval::rated_kind::summary ? "summary_template"
+                                                                                              : "judge_template");
+  eval_work work = rates(eval::any_judged(
+      eval::longbench_rated(eval::any_task(eval::longbench(file, benchmark_options_of(parts.s))), std::move(references),
+                            prompt(parts.s.judge_template, eval::longbench_answer_template()),
+                            prompt(parts.s.summary_template, eval::longbench_summary_template()))));
+  work.judge_prompts = std::move(settings_used);
+  return {std::move(work)};
 }
 
 [[nodiscard]] std::vector<eval_work> watches(std::string name, eval::needle asked, bool is_chat,
@@ -366,11 +417,32 @@ void check_shots(const settings& s, const std::set<std::string>& names) {
 
 }  // namespace
 
+std::filesystem::path key_tokens_file(const settings& s) {
+  if (!s.evaluator_model.empty()) return std::filesystem::path(s.output) / "key_tokens.jsonl";
+  return s.key_tokens;
+}
+
+settings evaluator_settings(const settings& s) {
+  settings evaluator = s;
+  evaluator.model = s.evaluator_model;
+  evaluator.adapter.clear();
+  const settings own;  // of its own positions
+  evaluator.rope_base = own.rope_base;
+  evaluator.rope_scaling = own.rope_scaling;
+  evaluator.rope_factor = own.rope_factor;
+  evaluator.rope_original_max_positions = own.rope_original_max_positions;
+  evaluator.max_positions = own.max_positions;
+  return evaluator;
+}
+
 std::vector<eval_work> make_work(const std::vector<std::string>& choices, const task_parts& parts) {
   std::vector<eval_work> all;
   std::set<std::string> names, asked;
   for (const std::string& choice : choices) asked.insert(choice.substr(0, choice.find(':')));
   check_shots(parts.s, asked);
+  if (!parts.s.evaluator_model.empty() && asked.count("long_perplexity") == 0)
+    throw config_error("no task has key tokens to find", "--evaluator-model",
+                       "leave it out, or ask for long_perplexity");
   const auto& entries = task_entries();
   for (const std::string& choice : choices) {
     const std::size_t colon = choice.find(':');
@@ -401,6 +473,15 @@ std::vector<eval_work> make_work(const std::vector<std::string>& choices, const 
       all.push_back(std::move(one));
     }
   }
+  const auto check_template = [&](const std::string& file, const char* key, const char* flag, const char* fix) {
+    const auto uses = [&](const eval_work& one) { return one.judge_prompts.count(key) > 0; };
+    if (!file.empty() && std::none_of(all.begin(), all.end(), uses))
+      throw config_error("no question of the tasks is rated with " + file, flag, fix);
+  };
+  check_template(parts.s.judge_template, "judge_template", "--judge-template",
+                 "leave it out; the prompt for summaries of longbench_rated is --summary-template");
+  check_template(parts.s.summary_template, "summary_template", "--summary-template",
+                 "leave it out, or ask for longbench_rated with summaries, such as gov_report.jsonl");
   return all;
 }
 

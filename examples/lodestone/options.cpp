@@ -688,11 +688,27 @@ void table::fill() {
   whole("stride", eval, s_.stride, 0, "perplexity: predictions of a window that count; 0: a quarter of it");
   whole("document_tokens", eval, s_.document_tokens, 0, "perplexity: only the first of a document; 0: all");
   text("key_tokens", eval, s_.key_tokens,
-       "long_perplexity: JSONL of key tokens that another model found (default: the model itself finds them)");
+       "long_perplexity: JSONL of key tokens that were found before (default: they are looked for)");
+  text("evaluator_model", eval, s_.evaluator_model,
+       "long_perplexity: model folder that finds the key tokens, left in key_tokens.jsonl (default: the model itself)");
+  whole("key_context", eval, s_.key_context, 1, "long_perplexity: the evaluator's tokens of a short context");
+  whole("key_step", eval, s_.key_step, 1,
+        "long_perplexity: tokens that share the beginning of a short context, which so has up to this many more");
+  number("key_gain", eval, s_.key_gain,
+         "long_perplexity: a key token's loss falls by more than this from a short context to all before it");
+  number("key_loss", eval, s_.key_loss, "long_perplexity: a key token's loss with all before it is less than this");
+  choice("key_edges", eval, s_.key_edges, {"trimmed", "whole"},
+         "long_perplexity: the evaluator's tokens without the spaces at their edges (Llama-3, GPT-2) or with them "
+         "(Llama-2)");
+  choice("token_edges", eval, s_.token_edges, {"trimmed", "whole"},
+         "long_perplexity: the same for the tokens of the model that is measured");
   text("chinese_words", eval, s_.chinese_words,
        "benchmarks: dictionary of jieba that cuts Chinese answers into words (default: characters are compared)");
   text("judge_template", eval, s_.judge_template,
-       "longbench_chat: the judge's prompt, with {} slots; mt_bench: a judge_prompts.jsonl (default: the published ones)");
+       "longbench_chat: the judge's prompt, with {} slots; longbench_rated: that for answers, with {question}, "
+       "{reference} and {answer}; mt_bench: a judge_prompts.jsonl (default: the published ones)");
+  text("summary_template", eval, s_.summary_template,
+       "longbench_rated: the judge's prompt for summaries, with {reference} and {answer} (default: the published one)");
   whole("judge_runs", eval, s_.judge_runs, 1, "longbench_chat: ratings of each answer, which are averaged");
   text("human_scores", eval, s_.human_scores,
        "JSONL with id (TASK/ID) and score: rank correlations with them are computed");

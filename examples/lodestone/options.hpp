@@ -236,8 +236,16 @@ struct settings {
   std::int64_t stride = 0;
   std::int64_t document_tokens = 0;
   std::string key_tokens;
+  std::string evaluator_model;
+  std::int64_t key_context = 4096;
+  std::int64_t key_step = 1024;
+  double key_gain = 2.0;
+  double key_loss = 2.0;
+  std::string key_edges = "trimmed";
+  std::string token_edges = "trimmed";
   std::string chinese_words;
   std::string judge_template;
+  std::string summary_template;
   std::int64_t judge_runs = 1;
   std::string human_scores;
 

@@ -661,6 +661,16 @@ BOOST_AUTO_TEST_CASE(longbench_ratings_take_the_best_reference_and_map_their_sca
                         has("code.jsonl:1: data set lcc is not rated"));
   BOOST_CHECK_EXCEPTION(eval::longbench_rated(eval::any_task(three_questions{}), {references[0]}),
                         lodestone::shape_error, has("3 questions, but references of 1"));
+  const auto with = [&](const char* answers, const char* summaries) {
+    return eval::longbench_rated(eval::any_task(three_questions{}), references, eval::judge_template(answers),
+                                 eval::judge_template(summaries));
+  };
+  BOOST_TEST(with("Rate {answer}.", "Is {answer} {reference}?").judge({1, 0, 0}, answer, 0)[1].content ==
+             "Is given sum?");
+  BOOST_CHECK_EXCEPTION(with("Rate {reference}.", "{answer}"), lodestone::format_error, has("no slot {answer}"));
+  BOOST_CHECK_EXCEPTION(with("{answer}", "{answer} {summary}"), lodestone::format_error,
+                        has("nothing to fill {summary} with"));
+  BOOST_CHECK_EXCEPTION(with("{}", "{answer}"), lodestone::format_error, has("use question, reference, answer"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -196,6 +196,61 @@ BOOST_AUTO_TEST_CASE(probabilities_of_given_texts_are_measured_and_go_on) {
   BOOST_TEST(read_file(folder / "cut/summary.json") == read_file(folder / "whole/summary.json"));
 }
 
+// The published LongPPL of the two small models, in float64: tests/data/eval/longppl.json.
+BOOST_AUTO_TEST_CASE(another_model_finds_the_key_tokens_and_leaves_them_in_a_file) {
+  const temporary_folder folder;
+  const std::string evaluator = (source_dir() / "tests/data/models/stories260k").string();
+  const std::string document = (source_dir() / "tests/data/eval/document.txt").string();
+  const std::string tasks = "long_perplexity:" + document;
+  const words whole_tokens{"--key-edges", "whole", "--token-edges", "whole"};
+  const auto with = [&](words more) {
+    more.insert(more.begin(), whole_tokens.begin(), whole_tokens.end());
+    return more;
+  };
+  const auto oracle = nlohmann::json::parse(read_file(source_dir() / "tests/data/eval/longppl.json"));
+  for (const std::size_t number : {0U, 1U, 2U}) {
+    const auto& own = oracle.at("cases").at(number);
+    BOOST_TEST_REQUIRE(own.at("evaluator") == "stories260k");
+    BOOST_TEST_REQUIRE(own.at("measured") == "tinystories-656k");
+    const auto value = [&](const char* key) { return own.at(key).dump(); };
+    const std::string output = "out" + std::to_string(number);
+    words more{"--evaluator-model", evaluator};
+    if (number < 2)
+      more.insert(more.end(), {"--key-context", value("context"), "--key-step", value("step"), "--key-gain",
+                               value("gain"), "--key-loss", value("loss")});  // else the defaults
+    const result r = run(folder.path(), eval_arguments(tasks, output, with(more)));
+    BOOST_TEST_REQUIRE(r.status == 0, r.err);
+    const auto keys = lines_of(folder / output / "key_tokens.jsonl");
+    BOOST_TEST_REQUIRE(keys.size() == 1U);
+    BOOST_TEST(keys[0].at("id") == "document");
+    BOOST_TEST(keys[0].at("keys") == own.at("keys"));
+    const auto record = lines_of(folder / output / "results.jsonl").at(0);
+    BOOST_CHECK_CLOSE_FRACTION(std::exp(record.at("scores").at("nll").get<double>()), own.at("ppl").get<double>(),
+                               1e-4);
+    BOOST_TEST(record.at("scores").contains("key_nll") == !own.at("longppl").is_null());
+    if (number == 2) continue;
+    BOOST_CHECK_CLOSE_FRACTION(std::exp(record.at("scores").at("key_nll").get<double>()),
+                               own.at("longppl").get<double>(), 1e-4);
+    BOOST_TEST(record.at("weights").at("key_nll") == own.at("key_tokens"));
+    // The file serves other runs.
+    const std::string from = "from" + std::to_string(number);
+    const result again =
+        run(folder.path(), eval_arguments(tasks, from, with({"--key-tokens", output + "/key_tokens.jsonl"})));
+    BOOST_TEST_REQUIRE(again.status == 0, again.err);
+    BOOST_TEST(read_file(folder / from / "results.jsonl") == read_file(folder / output / "results.jsonl"));
+  }
+  // A run that was stopped behind its key tokens goes on with them; another evaluation does not take them.
+  const words arguments = eval_arguments(tasks, "out1", with({"--evaluator-model", evaluator, "--key-context", "80"}));
+  std::filesystem::remove(folder / "out1/results.jsonl");
+  check_refused(run(folder.path(), arguments), {"key_tokens.jsonl", "another evaluation"});
+  std::filesystem::rename(folder / "out1/key_tokens.jsonl", folder / "keys.jsonl");
+  check_refused(
+      run(folder.path(), eval_arguments(tasks, "both", {"--evaluator-model", evaluator, "--key-tokens", "keys.jsonl"})),
+      {"--evaluator-model", "one of both"});
+  check_refused(run(folder.path(), eval_arguments("needle", "both", {"--evaluator-model", evaluator})),
+                {"--evaluator-model", "long_perplexity"});
+}
+
 BOOST_AUTO_TEST_CASE(examples_before_questions_are_as_many_as_asked_and_from_the_file_named) {
   const temporary_folder folder;
   const std::string data = (source_dir() / "tests/data/eval").string();
@@ -289,6 +344,77 @@ BOOST_AUTO_TEST_CASE(a_judge_without_ratings_leaves_questions_open_until_that_is
   BOOST_TEST_REQUIRE(records.size() == 1U);
   BOOST_TEST(records[0].contains("error"));
   BOOST_TEST(!lines_of(folder / "out/dialogues.jsonl").empty());
+}
+
+BOOST_AUTO_TEST_CASE(ratings_of_longbench_are_asked_for_in_words_of_the_user) {
+  const temporary_folder folder;
+  const auto record = [](const std::string& dataset) {
+    return nlohmann::json{{"input", "What did the child see?"},
+                          {"context", "Once upon a time a child saw a big ball in the garden."},
+                          {"answers", {"a big ball"}},
+                          {"length", 12},
+                          {"dataset", dataset},
+                          {"language", "en"},
+                          {"all_classes", nullptr},
+                          {"_id", dataset}}
+        .dump();
+  };
+  write_file(folder / "hotpotqa.jsonl", record("hotpotqa") + "\n");
+  write_file(folder / "gov_report.jsonl", record("gov_report") + "\n");
+  write_file(folder / "answers.txt", "Rate {answer} beside {reference} as an answer to {question}.");
+  write_file(folder / "summaries.txt", "Rate {answer} as a summary.");
+  write_file(folder / "broken.txt", "Rate {reply}.");
+  const words judge{"--judge-model",
+                    model(),
+                    "--accept-failures",
+                    "--window",
+                    "2048",
+                    "--custom-template-user-prefix",
+                    "Question: ",
+                    "--custom-template-user-suffix",
+                    "\n",
+                    "--custom-template-assistant-prefix",
+                    "Answer:"};
+  const auto with = [&](words more) {
+    more.insert(more.end(), judge.begin(), judge.end());
+    return more;
+  };
+  const std::string answers = "longbench_rated:hotpotqa.jsonl", summaries = "longbench_rated:gov_report.jsonl";
+  // The judge tells stories, so its replies show what it was asked: other words, another reply.
+  const auto replies = [&](const std::string& tasks, const std::string& output, const words& more) {
+    const result r = run(folder.path(), eval_arguments(tasks, output, with(more)));
+    BOOST_TEST_REQUIRE(r.status == 0, r.err);
+    return read_file(folder / output / "dialogues.jsonl");
+  };
+  const std::string published = replies(answers, "a", {});
+  BOOST_TEST(replies(answers, "b", {"--judge-template", "answers.txt"}) != published);
+  BOOST_TEST(replies(summaries, "c", {"--summary-template", "summaries.txt"}) != replies(summaries, "d", {}));
+  const auto refused = [&](const std::string& tasks, const words& more, const words& parts) {
+    check_refused(run(folder.path(), eval_arguments(tasks, "out", with(more))), parts);
+  };
+  refused(summaries, {"--judge-template", "answers.txt"}, {"--judge-template", "--summary-template"});
+  refused(answers, {"--summary-template", "summaries.txt"}, {"--summary-template", "summaries.txt"});
+  const result broken = run(folder.path(), eval_arguments(answers, "out", with({"--judge-template", "broken.txt"})));
+  BOOST_TEST(broken.status == 1);
+  BOOST_TEST(has(broken.err, "broken.txt"), broken.err);
+  BOOST_TEST(has(broken.err, "{reply}"), broken.err);
+}
+
+BOOST_AUTO_TEST_CASE(facts_whose_text_is_cut_are_still_asked) {
+  const temporary_folder folder;
+  words arguments = eval_arguments(
+      "facts", "out",
+      {"--lengths", "1024", "--window", "500", "--depths", "0,50,100", "--repeats", "6", "--needle-others", "5"});
+  arguments[2] = (source_dir() / "examples/data/retrieval").string();
+  const result evaluated = run(folder.path(), arguments);
+  BOOST_TEST_REQUIRE(evaluated.status == 0, evaluated.err);
+  BOOST_TEST(has(evaluated.err, "facts: 18 prompts were cut in their middle"), evaluated.err);
+  // Facts at both ends are left, and the question behind them: they are found; those in the middle are gone.
+  double ends = 0.0, middle = 0.0;
+  for (const auto& record : lines_of(folder / "out/results.jsonl"))
+    (record.at("labels").at("depth") == "50" ? middle : ends) += record.at("scores").at("exact_match").get<double>();
+  BOOST_TEST(ends >= 10.0, ends << " of 12");
+  BOOST_TEST(middle <= 2.0, middle << " of 6");
 }
 
 BOOST_AUTO_TEST_CASE(scores_are_compared_with_those_of_people) {

@@ -55,7 +55,8 @@ struct rated_reference {
 class longbench_rated {
  public:
   /// `questions` ask what `references` answer, in the same order. Throws shape_error for different numbers,
-  /// data_error for a dataset that is not rated or a question without a reference.
+  /// data_error for a dataset that is not rated or a question without a reference, format_error for a template without
+  /// {answer} or with other slots than {question}, {reference} and {answer}.
   longbench_rated(any_task questions, std::vector<rated_reference> references,
                   judge_template answers = judge_template(longbench_answer_template()),
                   judge_template summaries = judge_template(longbench_summary_template()));

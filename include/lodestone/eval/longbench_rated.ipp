@@ -116,6 +116,15 @@ LODESTONE_INLINE longbench_rated::longbench_rated(any_task questions, std::vecto
     if (references_[i].answers.empty() || !longbench_rated_kind(references_[i].dataset))
       throw data_error("has no reference, or its data set \"" + references_[i].dataset + "\" is not rated",
                        name() + " " + id(i));
+  // A fault of a template is told now, not when the first answer is rated.
+  for (const judge_template* prompt : {&answers_, &summaries_}) {
+    const std::array<judge_template::named_value, 3> none{{{"question", ""}, {"reference", ""}, {"answer", ""}}};
+    (void)prompt->fill(std::span<const judge_template::named_value>(none));
+    if (!prompt->has("answer"))
+      throw format_error("no slot {answer}: the judge would not see what it rates",
+                         prompt == &answers_ ? "judge template of answers" : "judge template of summaries",
+                         "write {answer} where the answer belongs");
+  }
 }
 
 LODESTONE_INLINE bool longbench_rated::is_summary(std::size_t i) const {
