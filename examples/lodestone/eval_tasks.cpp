@@ -364,6 +364,9 @@ template <class Read>
   list.push_back({"long_perplexity", "a .txt, .md, .jsonl or .json file, or a folder of them", long_perplexity_of});
   list.push_back(choices("mmlu", "FOLDER with test and dev", shot_source::folder,
                          [](const std::filesystem::path& folder, const settings& s) {
+                           if (!std::filesystem::is_directory(folder))
+                             throw lodestone::io_error("is no folder", folder.string(),
+                                                       "name the one that holds test and dev");
                            std::filesystem::path examples = shots_file(s, "mmlu");
                            if (examples.empty()) examples = folder / "dev";
                            return eval::read_mmlu(folder / "test", examples, s.shots.value_or(5));

@@ -129,6 +129,7 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_refused_with_their_name) {
   refused("needle", {"--prompts", "chat"}, {"chat format"});
   BOOST_TEST(
       has(run(folder.path(), eval_arguments("needle", "out", {"--haystack", "broken.txt"})).err, "broken.txt:2"));
+  BOOST_TEST(has(run(folder.path(), eval_arguments("mmlu:broken.txt", "out", {})).err, "broken.txt: is no folder"));
   BOOST_TEST(has(run(folder.path(), eval_arguments("needle", "out", {"--haystack", "none.txt"})).err, "none.txt"));
 }
 
@@ -222,7 +223,7 @@ BOOST_AUTO_TEST_CASE(another_model_finds_the_key_tokens_and_leaves_them_in_a_fil
     BOOST_TEST_REQUIRE(r.status == 0, r.err);
     const auto keys = lines_of(folder / output / "key_tokens.jsonl");
     BOOST_TEST_REQUIRE(keys.size() == 1U);
-    BOOST_TEST(keys[0].at("id") == "document");
+    BOOST_TEST(keys[0].at("id") == "document.txt");
     BOOST_TEST(keys[0].at("keys") == own.at("keys"));
     const auto record = lines_of(folder / output / "results.jsonl").at(0);
     BOOST_CHECK_CLOSE_FRACTION(std::exp(record.at("scores").at("nll").get<double>()), own.at("ppl").get<double>(),

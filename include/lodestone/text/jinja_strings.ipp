@@ -9,7 +9,6 @@
 
 #include <utf8proc.h>
 
-#include <lodestone/core/inline.hpp>
 #include <lodestone/text/jinja_interpreter.hpp>
 #include <lodestone/text/jinja_lexer.ipp>
 #include <lodestone/text/unicode.hpp>
