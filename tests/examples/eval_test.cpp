@@ -252,6 +252,36 @@ BOOST_AUTO_TEST_CASE(another_model_finds_the_key_tokens_and_leaves_them_in_a_fil
                 {"--evaluator-model", "long_perplexity"});
 }
 
+BOOST_AUTO_TEST_CASE(a_search_for_key_tokens_that_is_killed_goes_on_to_the_same_file) {
+  const temporary_folder folder;
+  const std::string text = read_file(source_dir() / "tests/data/eval/document.txt");
+  std::filesystem::create_directories(folder / "texts");
+  for (std::size_t i = 0; i < 6; ++i)
+    write_file(folder / ("texts/" + std::to_string(i) + ".txt"), text.substr(text.find(' ', 40 * i) + 1));
+  const words more{"--evaluator-model", (source_dir() / "tests/data/models/stories260k").string(),
+                   "--key-context",     "64",
+                   "--key-step",        "1"};
+  const std::string tasks = "long_perplexity:texts";
+  BOOST_TEST_REQUIRE(run(folder.path(), eval_arguments(tasks, "whole", more)).status == 0);
+
+  const path partial = folder / "cut/key_tokens.jsonl.partial";
+  const auto lines = [&] {
+    if (!std::filesystem::exists(partial)) return std::ptrdiff_t{0};
+    const std::string so_far = read_file(partial);
+    return std::count(so_far.begin(), so_far.end(), '\n');
+  };
+  const pid_t child = lodestone_test::start(folder.path(), eval_arguments(tasks, "cut", more));
+  for (int wait = 0; wait < 20'000 && lines() < 3 && !std::filesystem::exists(folder / "cut/key_tokens.jsonl"); ++wait)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  kill(child, SIGKILL);
+  BOOST_TEST_REQUIRE(lodestone_test::finish(child) == 128 + SIGKILL);
+  BOOST_TEST_REQUIRE(lines() >= 3);  // the settings, and documents that were read
+  const result resumed = run(folder.path(), eval_arguments(tasks, "cut", more));
+  BOOST_TEST_REQUIRE(resumed.status == 0, resumed.err);
+  for (const char* name : {"key_tokens.jsonl", "results.jsonl", "summary.json"})
+    BOOST_TEST(read_file(folder / "cut" / name) == read_file(folder / "whole" / name), name);
+}
+
 BOOST_AUTO_TEST_CASE(examples_before_questions_are_as_many_as_asked_and_from_the_file_named) {
   const temporary_folder folder;
   const std::string data = (source_dir() / "tests/data/eval").string();
