@@ -1,7 +1,9 @@
 // A log of results: what was written is there after any kill, nothing twice, nothing half.
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -91,14 +93,22 @@ BOOST_AUTO_TEST_CASE(a_file_cut_anywhere_loses_at_most_the_line_that_was_cut) {
 
 BOOST_AUTO_TEST_CASE(a_killed_writer_leaves_whole_results_only) {
   const temporary_folder folder;
+  const auto size = [&] {
+    std::error_code is_missing;
+    const auto bytes = std::filesystem::file_size(folder / "out.partial", is_missing);
+    return is_missing ? 0 : bytes;
+  };
   for (int round = 0; round < 8; ++round) {
+    const auto before = size();
     const pid_t child = fork();
     BOOST_TEST_REQUIRE(child >= 0);
     if (child == 0) {
       result_log log(folder / "out", "{}");
       for (int i = static_cast<int>(log.size());; ++i) log.append(std::to_string(i), line_of(i, 100'000));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(3 + 4 * round));
+    for (int wait = 0; wait < 20'000 && size() < before + 150'000; ++wait)  // a busy machine starts it late
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2 * round));
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
     const result_log log(folder / "out", "{}");

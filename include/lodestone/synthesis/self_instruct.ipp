@@ -127,7 +127,9 @@ namespace detail {
   const std::int64_t number = take_number(line);
   if (number == 0) return 0;
   bool is_marked = false;
-  const auto take_bold = [&] { is_bold&& take(line, "**"); };
+  const auto take_bold = [&] {
+    if (is_bold) static_cast<void>(take(line, "**"));
+  };
   take_bold();
   for (const std::string_view mark : {":", "：", ".", "．", "、", ")", "）"})
     if (take(line, mark)) {
