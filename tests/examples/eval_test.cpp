@@ -260,7 +260,7 @@ BOOST_AUTO_TEST_CASE(a_search_for_key_tokens_that_is_killed_goes_on_to_the_same_
     write_file(folder / ("texts/" + std::to_string(i) + ".txt"), text.substr(text.find(' ', 40 * i) + 1));
   const words more{"--evaluator-model", (source_dir() / "tests/data/models/stories260k").string(),
                    "--key-context",     "64",
-                   "--key-step",        "1"};
+                   "--key-step",        "16"};
   const std::string tasks = "long_perplexity:texts";
   BOOST_TEST_REQUIRE(run(folder.path(), eval_arguments(tasks, "whole", more)).status == 0);
 
