@@ -1,6 +1,5 @@
 // Documents from text files, records and folders of both, and what is wrong with them.
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include <boost/test/unit_test.hpp>
@@ -8,28 +7,14 @@
 #include <lodestone/core/error.hpp>
 #include <lodestone/data/documents.hpp>
 
+#include "support/complaint.hpp"
 #include "support/support.hpp"
 
 using namespace lodestone;
+using lodestone_test::complaint;
+using lodestone_test::has;
 using lodestone_test::temporary_folder;
 using lodestone_test::write_file;
-
-namespace {
-
-/// The message of the error that `act` throws.
-template <class Error>
-std::string complaint(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
 
 BOOST_AUTO_TEST_SUITE(data_documents)
 

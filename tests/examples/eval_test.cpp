@@ -36,6 +36,15 @@ words eval_arguments(const std::string& tasks, const std::string& output, const 
   return arguments;
 }
 
+/// The folder "mmlu" from the test data of eval.
+void make_mmlu(const path& folder, const std::string& data) {
+  for (const std::string split : {"test", "dev"}) {
+    std::filesystem::create_directories(folder / "mmlu" / split);
+    std::filesystem::copy_file(data + "/mmlu_" + split + ".jsonl",
+                               folder / "mmlu" / split / ("own_" + split + ".jsonl"));
+  }
+}
+
 std::vector<nlohmann::json> lines_of(const path& file) {
   std::vector<nlohmann::json> all;
   std::istringstream lines(read_file(file));
@@ -148,10 +157,7 @@ BOOST_AUTO_TEST_CASE(only_the_first_questions_are_asked_and_long_prompts_are_cut
 BOOST_AUTO_TEST_CASE(probabilities_of_given_texts_are_measured_and_go_on) {
   const temporary_folder folder;
   const std::string data = (source_dir() / "tests/data/eval").string();
-  std::filesystem::create_directories(folder / "mmlu/test");
-  std::filesystem::create_directories(folder / "mmlu/dev");
-  std::filesystem::copy_file(data + "/mmlu_test.jsonl", folder / "mmlu/test/own_test.jsonl");
-  std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "mmlu/dev/own_dev.jsonl");
+  make_mmlu(folder.path(), data);
   const std::string tasks = "perplexity:" + data + "/document.txt,arc_easy:" + data + "/arc.jsonl,hellaswag:" + data +
                             "/hellaswag.jsonl,truthfulqa_mc2:" + data + "/truthfulqa.jsonl,mmlu:mmlu";
   const words more{"--sliding-window", "64", "--stride", "32"};
@@ -285,10 +291,7 @@ BOOST_AUTO_TEST_CASE(a_search_for_key_tokens_that_is_killed_goes_on_to_the_same_
 BOOST_AUTO_TEST_CASE(examples_before_questions_are_as_many_as_asked_and_from_the_file_named) {
   const temporary_folder folder;
   const std::string data = (source_dir() / "tests/data/eval").string();
-  std::filesystem::create_directories(folder / "mmlu/test");
-  std::filesystem::create_directories(folder / "mmlu/dev");
-  std::filesystem::copy_file(data + "/mmlu_test.jsonl", folder / "mmlu/test/own_test.jsonl");
-  std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "mmlu/dev/own_dev.jsonl");
+  make_mmlu(folder.path(), data);
   std::filesystem::copy_file(data + "/mmlu_dev.jsonl", folder / "dev.jsonl");
   std::filesystem::copy_file(data + "/arc.jsonl", folder / "train.jsonl");
   const auto answers = [&](const std::string& tasks, const std::string& output, const words& more) {

@@ -1,7 +1,6 @@
 // Questions as they are read, the language of documents, and the prompts and answers of Self-Instruct.
 #include <boost/test/unit_test.hpp>
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,30 +8,16 @@
 #include <lodestone/synthesis/questions.hpp>
 #include <lodestone/synthesis/self_instruct.hpp>
 
+#include "support/complaint.hpp"
 #include "support/support.hpp"
 
 namespace synthesis = lodestone::synthesis;
 using boost::test_tools::per_element;
+using lodestone_test::complaint;
+using lodestone_test::has;
 using lodestone_test::temporary_folder;
 using lodestone_test::write_file;
 using texts = std::vector<std::string>;
-
-namespace {
-
-/// The message of the error that `act` throws.
-template <class Error>
-std::string complaint(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-}  // namespace
 
 BOOST_AUTO_TEST_SUITE(synthesis_texts)
 
